@@ -1,0 +1,1 @@
+"""Explains evidence bundles: events, findings, verdict, report (the library)."""

@@ -1,0 +1,233 @@
+"""The closed set of events: one normalised thing that happened, each with a `kind`.
+
+Failed calls are events too and say so in `errno`: a `file.read` with `errno` is an attempt, not a read.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class Source(msgspec.Struct, frozen=True, order=True):
+    """Where in the bundle an event comes from."""
+
+    file: str
+    line: int
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """What all events share."""
+
+    ts: float = 0.0
+    """Seconds since the epoch."""
+    phase: str
+    actor: str = "target"
+    """`installer`, `build-backend`, `dependency:<name>` or `target`; what is not known is `target`."""
+    pid: int = 0
+    """Process id as the tracer sees it, unique in the pod; 0 when unknown."""
+    source: Source | None = None
+    errno: str = ""
+    """Name of the error (`ENOENT`) when the call failed."""
+
+
+class ProcessStart(Event, frozen=True, kw_only=True, tag="process.start"):
+    """A process (not a thread) was forked; `pid` is the new one."""
+
+    parent: int
+
+
+class ProcessExec(Event, frozen=True, kw_only=True, tag="process.exec"):
+    """A program was executed (or, with `errno`, could not be)."""
+
+    image: str
+    """Absolute path of the program."""
+    argv: tuple[str, ...] = ()
+    cwd: str = ""
+    parent: int = 0
+    parent_image: str = ""
+    parent_argv: tuple[str, ...] = ()
+    stdio: str = ""
+    """`ip:port` when standard input, output or error is a connected internet socket."""
+    origin: str = ""
+    """How the program file (or the script an interpreter was given) came to be, when this run made it:
+    `written` (by a process of this run), `downloaded` (its writer, or a parent of it, had fetched something from a
+    host that is not the registry before), `memory` (a memfd). Empty for files of the image or of an installed package
+    that the installer wrote."""
+
+
+class ProcessExit(Event, frozen=True, kw_only=True, tag="process.exit"):
+    """A process ended."""
+
+    code: int = 0
+    signal: str = ""
+
+
+class ProcessAccess(Event, frozen=True, kw_only=True, tag="process.access"):
+    """Another process was traced, read, written or signalled."""
+
+    call: str
+    target: int = 0
+
+
+class FileRead(Event, frozen=True, kw_only=True, tag="file.read"):
+    """A file was opened for reading."""
+
+    path: str
+
+
+class FileWrite(Event, frozen=True, kw_only=True, tag="file.write"):
+    """A file was opened for writing, created or truncated."""
+
+    path: str
+    created: bool = False
+    """The open asked for creation (O_CREAT)."""
+
+
+class FileDelete(Event, frozen=True, kw_only=True, tag="file.delete"):
+    """A file or directory was removed."""
+
+    path: str
+
+
+class FileRename(Event, frozen=True, kw_only=True, tag="file.rename"):
+    """A file was moved; `path` is the new name."""
+
+    path: str
+    old: str
+
+
+class FileLink(Event, frozen=True, kw_only=True, tag="file.link"):
+    """A link was made at `path`."""
+
+    path: str
+    target: str
+    symbolic: bool = False
+
+
+class FileMode(Event, frozen=True, kw_only=True, tag="file.mode"):
+    """Permissions were changed; `mode` in octal, e.g. `0755`."""
+
+    path: str
+    mode: str
+
+
+class MemoryFile(Event, frozen=True, kw_only=True, tag="memory.file"):
+    """A file in memory was made (memfd_create)."""
+
+    name: str
+
+
+class KernelCall(Event, frozen=True, kw_only=True, tag="kernel.call"):
+    """A privileged or evasive system call: mount, unshare, setns, bpf, io_uring_setup, ptrace of self, ..."""
+
+    call: str
+    args: str = ""
+
+
+class NetworkConnect(Event, frozen=True, kw_only=True, tag="network.connect"):
+    """A connection was dialled (TCP), or a UDP socket given its peer."""
+
+    ip: str
+    port: int
+    protocol: str = "tcp"
+    host: str = ""
+    """The name whose DNS answer gave `ip`, when the pod asked for one."""
+    role: str = ""
+    """See `HttpRequest.role`."""
+
+
+class NetworkListen(Event, frozen=True, kw_only=True, tag="network.listen"):
+    """A socket was bound to a port or began to listen."""
+
+    ip: str
+    port: int
+    protocol: str = "tcp"
+
+
+class NetworkUnix(Event, frozen=True, kw_only=True, tag="network.unix"):
+    """A unix socket was dialled; abstract names begin with `@`."""
+
+    path: str
+
+
+class NetworkPayload(Event, frozen=True, kw_only=True, tag="network.payload"):
+    """Bytes that left outside HTTP and DNS: raw TCP, UDP, ICMP."""
+
+    ip: str
+    port: int = 0
+    protocol: str = "tcp"
+    host: str = ""
+    role: str = ""
+    payload: str = ""
+    """Decoded as UTF-8 with escapes for the rest, bounded."""
+    size: int = 0
+    bait: tuple[str, ...] = ()
+
+
+class DnsQuery(Event, frozen=True, kw_only=True, tag="dns.query"):
+    """A name was looked up."""
+
+    name: str
+    qtype: str = "A"
+    answers: tuple[str, ...] = ()
+    role: str = ""
+    bait: tuple[str, ...] = ()
+
+
+class TlsHello(Event, frozen=True, kw_only=True, tag="tls.hello"):
+    """A TLS handshake began; `completed` is false when the client did not accept our certificate."""
+
+    ip: str
+    port: int = 443
+    sni: str = ""
+    role: str = ""
+    completed: bool = True
+    bait: tuple[str, ...] = ()
+
+
+class HttpRequest(Event, frozen=True, kw_only=True, tag="http.request"):
+    """An HTTP request; what it carried and who answered."""
+
+    method: str
+    host: str
+    target: str
+    """Path and query as sent."""
+    ip: str = ""
+    port: int = 80
+    tls: bool = False
+    user_agent: str = ""
+    size: int = 0
+    """Bytes of body."""
+    body: str = ""
+    """Decoded as UTF-8 with escapes for the rest, bounded."""
+    role: str = ""
+    """`registry` (one of the run's registry hosts), `metadata` (a cloud metadata address), `local` (loopback) or
+    empty for everything else."""
+    status: int = 0
+    bait: tuple[str, ...] = ()
+    """Bait found in the request, as `name/encoding`, e.g. `aws-secret-access-key/base64`."""
+
+
+AnyEvent: TypeAlias = (
+    ProcessStart
+    | ProcessExec
+    | ProcessExit
+    | ProcessAccess
+    | FileRead
+    | FileWrite
+    | FileDelete
+    | FileRename
+    | FileLink
+    | FileMode
+    | MemoryFile
+    | KernelCall
+    | NetworkConnect
+    | NetworkListen
+    | NetworkUnix
+    | NetworkPayload
+    | DnsQuery
+    | TlsHello
+    | HttpRequest
+)

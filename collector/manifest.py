@@ -1,0 +1,136 @@
+"""The manifest of an evidence bundle: what ran, with what, and how each phase ended."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+BUNDLE_SCHEMA = "fumehood.bundle/1"
+
+PhaseStatus = Literal["completed", "failed", "timed-out", "killed", "oom", "not-run"]
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parts of the manifest: unknown keys are refused."""
+
+
+class Package(Model, frozen=True, kw_only=True):
+    """What was analysed."""
+
+    purl: str
+    ecosystem: str
+    name: str
+    version: str
+    filename: str
+    sha256: str
+    kind: Literal["sdist", "wheel"]
+    origin: Literal["index", "file"]
+
+
+class Coverage(Model, frozen=True, kw_only=True):
+    """How far a phase that works through many units (modules, scripts) came."""
+
+    unit: str
+    planned: int
+    reached: int
+    failed: tuple[str, ...] = ()
+    """Units that were tried and raised or exited non-zero: normal for optional imports."""
+    timed_out: tuple[str, ...] = ()
+    unreached: tuple[str, ...] = ()
+
+
+class Phase(Model, frozen=True, kw_only=True):
+    """One stage of the run and how it ended."""
+
+    name: str
+    status: PhaseStatus
+    reason: str = ""
+    exit_code: int | None = None
+    started: float = 0.0
+    """Seconds since the epoch, on the tracer's clock."""
+    ended: float = 0.0
+    argv: tuple[str, ...] = ()
+    """The command as it ran inside the pod; the process that executes exactly this is the phase's root."""
+    trace: str = ""
+    """Name of the trace file in the bundle; empty when the phase has none of its own."""
+    trace_complete: bool = True
+    """False when the tracer failed, was killed, or the trace was cut at its limit."""
+    output_truncated: bool = False
+    survivors: int = 0
+    """Processes still alive when the phase's root had ended."""
+    limits: tuple[str, ...] = ()
+    """Names of the limits that were hit."""
+    coverage: Coverage | None = None
+
+
+class Bait(Model, frozen=True, kw_only=True):
+    """One planted fake secret. Lives in the bundle's `bait.json`, never in a report."""
+
+    name: str
+    kind: str
+    """Family, e.g. `aws`, `github`, `ssh`, `environment`, `metadata`."""
+    where: str
+    """Path in the pod, `env:NAME`, or `http:` for values that only the metadata service gives."""
+    value: str
+
+
+class Image(Model, frozen=True, kw_only=True):
+    """The root filesystem the tracee ran in."""
+
+    name: str
+    digest: str
+    python: str
+    pip: str
+
+
+class Profile(Model, frozen=True, kw_only=True):
+    """The profile by name and digest; its text is in the bundle as `profile.yaml`."""
+
+    name: str
+    sha256: str
+
+
+class Isolation(Model, frozen=True, kw_only=True):
+    """How the pod was sealed on this machine."""
+
+    pod: str
+    """`bubblewrap` or, later, `docker`."""
+    kernel: str
+    outer_user: Literal["root", "user"]
+    uid_ranges: int
+    """Number of mapped uid ranges: 2 when the tracee has a host uid of its own."""
+
+
+class FileEntry(Model, frozen=True, kw_only=True):
+    """A file of the bundle as stored (compressed when its name ends in `.zst`)."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(Model, frozen=True, kw_only=True):
+    """`manifest.json`, written last."""
+
+    schema: str
+    run: str
+    """Random id of the run."""
+    created: str
+    """RFC 3339, UTC."""
+    fumehood: str
+    package: Package
+    profile: Profile
+    image: Image
+    isolation: Isolation
+    tools: dict[str, str]
+    """Versions by name: strace, bwrap, python, fumehood's libraries that matter."""
+    registry_hosts: tuple[str, ...]
+    """Hosts that counted as the registry in this run."""
+    home: str
+    """The tracee's home directory."""
+    site_packages: str
+    """Where the package was installed, in the pod."""
+    user: str
+    phases: tuple[Phase, ...]
+    interrupted: bool = False
+    files: dict[str, FileEntry]

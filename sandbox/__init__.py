@@ -1,0 +1,1 @@
+"""Runs packages in sealed pods and leaves evidence bundles (the application)."""

@@ -1,0 +1,25 @@
+"""The sandbox's one family of errors; every message says what to do next."""
+
+
+class SandboxError(Exception):
+    """Something the sandbox was given or needs is not as it must be; the message is for the user."""
+
+
+class UsageError(SandboxError):
+    """What the user asked for cannot be done as asked (exit code 2)."""
+
+
+class IntakeError(UsageError):
+    """The package or file cannot be fetched or is not an artefact we can run."""
+
+
+class ProfileError(UsageError):
+    """A profile file is wrong; the message names file, line and the nearest valid key."""
+
+
+class ImageError(SandboxError):
+    """The base root filesystem is missing and cannot be built."""
+
+
+class PodError(SandboxError):
+    """The pod cannot be started on this machine."""
