@@ -1,0 +1,44 @@
+"""The whole collector on one page: from a bundle and rules to a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collector import timeline
+from collector.compose import compose
+from collector.findings import match
+from collector.sigma.view import Context
+from collector.verdict import decide
+
+if TYPE_CHECKING:
+    from collector.bundle import Bundle
+    from collector.report import Report
+    from collector.sigma.rule import RuleSet
+
+
+def analyse(bundle: Bundle, rules: RuleSet) -> Report:
+    """Explain a run: same bundle and same rules, same report.
+
+    Args:
+        bundle: The evidence.
+        rules: What counts as a finding.
+
+    Returns:
+        The report, ready for `collector.report.to_json`.
+
+    Raises:
+        BundleError: A file of the bundle cannot be read as what it should be.
+    """
+    manifest = bundle.manifest
+    told = timeline.build(bundle)
+    context = Context(home=manifest.home, user=manifest.user, processes=told.processes)
+    findings = match(rules, told.events, context)
+    verdict = decide(findings, manifest, told)
+    return compose(
+        manifest=manifest,
+        bait=bundle.bait,
+        timeline=told,
+        findings=findings,
+        verdict=verdict,
+        rules_digest=rules.digest,
+    )

@@ -1,0 +1,137 @@
+"""Puts a report together from the manifest, the timeline, the findings and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from collector.attempts import network
+from collector.redact import Redactor, excerpt
+from collector.report import (
+    BaitReport,
+    CoverageReport,
+    Evidence,
+    FindingReport,
+    PhaseReport,
+    Report,
+    RunReport,
+    TraceReport,
+)
+from collector.text import kind_of, render
+from collector.tree import tree
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from collector.events import AnyEvent
+    from collector.findings import Finding
+    from collector.manifest import Bait, Coverage, Manifest, Phase
+    from collector.timeline import Timeline, TraceCounts
+    from collector.verdict import Verdict
+
+_NAMES: Final = 200
+"""Longest list of modules or scripts that a report quotes."""
+
+
+def compose(  # noqa: PLR0913 - a report is made of these parts
+    *,
+    manifest: Manifest,
+    bait: Sequence[Bait],
+    timeline: Timeline,
+    findings: Sequence[Finding],
+    verdict: Verdict,
+    rules_digest: str,
+) -> Report:
+    """Make the report: bounded everywhere, and without the value of any bait."""
+    redactor = Redactor.of(bait)
+    report = Report(
+        verdict=verdict.verdict,
+        reasons=verdict.reasons,
+        package=manifest.package,
+        profile=manifest.profile,
+        phases=tuple(_phase(phase, timeline.traces.get(phase.name)) for phase in manifest.phases),
+        findings=tuple(_finding(finding, redactor) for finding in findings),
+        network=network(
+            timeline.events, redactor, unparsed=timeline.gateway_unparsed, limits=tuple(timeline.gateway_limits)
+        ),
+        processes=tree(timeline.events, redactor),
+        events=dict(sorted(Counter(kind_of(event) for event in timeline.events).items())),
+        manifest=_run(manifest, bait, rules_digest),
+    )
+    # Field by field above, so that no cut goes through a value; and once more for whatever was not thought of.
+    return redactor.struct(report)
+
+
+def _phase(phase: Phase, counts: TraceCounts | None) -> PhaseReport:
+    return PhaseReport(
+        name=phase.name,
+        status=phase.status,
+        reason=excerpt(phase.reason),
+        exit_code=phase.exit_code,
+        seconds=round(max(phase.ended - phase.started, 0.0), 3),
+        trace=TraceReport(
+            file=phase.trace,
+            lines=counts.lines if counts else 0,
+            unparsed=counts.unparsed if counts else 0,
+            truncated=counts.truncated if counts else 0,
+            complete=phase.trace_complete,
+        ),
+        survivors=phase.survivors,
+        limits=tuple(sorted(phase.limits)),
+        output_truncated=phase.output_truncated,
+        coverage=_coverage(phase.coverage) if phase.coverage else None,
+    )
+
+
+def _coverage(coverage: Coverage) -> CoverageReport:
+    lists = (coverage.failed, coverage.timed_out, coverage.unreached)
+    failed, timed_out, unreached = (tuple(excerpt(name) for name in sorted(names)[:_NAMES]) for names in lists)
+    return CoverageReport(
+        unit=coverage.unit,
+        planned=coverage.planned,
+        reached=coverage.reached,
+        failed=failed,
+        timed_out=timed_out,
+        unreached=unreached,
+        omitted=sum(max(len(names) - _NAMES, 0) for names in lists),
+    )
+
+
+def _finding(finding: Finding, redactor: Redactor) -> FindingReport:
+    return FindingReport(
+        rule=finding.rule,
+        name=finding.name,
+        title=finding.title,
+        level=finding.level,
+        nursery=finding.nursery,
+        attack=finding.attack,
+        phase=finding.phase,
+        actor=finding.actor,
+        count=finding.count,
+        why=finding.why,
+        falsepositives=finding.falsepositives,
+        evidence=tuple(_evidence(event, redactor) for event in finding.evidence),
+        omitted=max(finding.count - len(finding.evidence), 0),
+    )
+
+
+def _evidence(event: AnyEvent, redactor: Redactor) -> Evidence:
+    return Evidence(event=excerpt(redactor.text(render(event))), source=event.source)
+
+
+def _run(manifest: Manifest, bait: Sequence[Bait], rules_digest: str) -> RunReport:
+    return RunReport(
+        run=manifest.run,
+        created=manifest.created,
+        fumehood=manifest.fumehood,
+        tools=dict(sorted(manifest.tools.items())),
+        image=manifest.image,
+        isolation=manifest.isolation,
+        registry_hosts=tuple(sorted(manifest.registry_hosts)),
+        profile_sha256=manifest.profile.sha256,
+        rules_sha256=rules_digest,
+        home=manifest.home,
+        user=manifest.user,
+        bait=tuple(sorted(BaitReport(name=item.name, kind=item.kind, where=item.where) for item in bait)),
+        interrupted=manifest.interrupted,
+    )

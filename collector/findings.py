@@ -1,0 +1,143 @@
+"""Rules over events: what a run did that a rule knows, with the events that show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from collector.events import AnyEvent  # noqa: TC001 - msgspec reads it to decode findings
+from collector.sigma.correlate import Correlation
+from collector.sigma.fields import getters_by_kind
+from collector.sigma.rule import LEVELS, Level, Rule, RuleSet
+from collector.sigma.view import Context, View
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from collector.sigma.evaluate import Predicate
+
+MAX_EVIDENCE = 20
+"""Most events that one finding carries."""
+
+PHASES = ("dependencies", "install", "startup", "import", "exercise", "linger")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that fired, in one phase, by one actor."""
+
+    rule: str
+    """Id of the rule (UUID)."""
+    name: str
+    """Name of its file without the ending."""
+    title: str
+    level: Level
+    attack: tuple[str, ...] = ()
+    """ATT&CK techniques, e.g. `T1552.001`."""
+    phase: str
+    actor: str
+    nursery: bool = False
+    evidence: tuple[AnyEvent, ...]
+    """Events that show it, in order, at most `MAX_EVIDENCE`; unlike ones are preferred to repetitions."""
+    count: int
+    """How many events show it in all."""
+    description: str = ""
+    why: str = ""
+    falsepositives: tuple[str, ...] = ()
+
+
+def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple[Finding, ...]:
+    """Find what the rules know in the events of a run: no files, no clock, same input, same findings.
+
+    Args:
+        rules: The rules.
+        events: All events of the run, in order of time.
+        context: What fields need beside the events.
+
+    Returns:
+        One finding for each rule, phase and actor; the gravest first, then in order of phase and of rule name.
+        The phase and the actor of a correlation are those of the event that completed it.
+    """
+    predicates = list(_predicates(rules.rules))
+    hits = _evaluate(predicates, events, context)
+    findings: list[Finding] = []
+    taken = 0
+    for rule in rules.rules:
+        if isinstance(rule.body, Correlation):
+            steps = len(rule.body.steps)
+            matches = [(at, view, step) for step in range(steps) for at, view in hits[taken + step]]
+            occurrences = rule.body.find(matches)
+            taken += steps
+        else:
+            occurrences = [(at,) for at, _ in hits[taken]]
+            taken += 1
+        findings += _findings(rule, occurrences, events)
+    return tuple(sorted(findings, key=_order))
+
+
+def _predicates(rules: Iterable[Rule]) -> Iterable[tuple[frozenset[type], Predicate]]:
+    for rule in rules:
+        for part in rule.body.steps if isinstance(rule.body, Correlation) else (rule.body,):
+            yield part.kinds, part.predicate
+
+
+def _evaluate(
+    predicates: Sequence[tuple[frozenset[type], Predicate]], events: Sequence[AnyEvent], context: Context
+) -> list[list[tuple[int, View]]]:
+    """Give for each predicate the events that it matched; each event meets only the predicates for its kind."""
+    hits: list[list[tuple[int, View]]] = [[] for _ in predicates]
+    plans = {
+        kind: (
+            getters,
+            [(predicate, hits[n].append) for n, (kinds, predicate) in enumerate(predicates) if kind in kinds],
+        )
+        for kind, getters in getters_by_kind().items()
+    }
+    for position, event in enumerate(events):
+        getters, tests = plans[type(event)]
+        view = View(event, context, getters)
+        for predicate, keep in tests:
+            if predicate(view):
+                keep((position, view))
+    return hits
+
+
+def _findings(rule: Rule, occurrences: Iterable[tuple[int, ...]], events: Sequence[AnyEvent]) -> Iterable[Finding]:
+    groups: dict[tuple[str, str], dict[int, None]] = {}
+    for positions in occurrences:
+        last = events[positions[-1]]
+        groups.setdefault((last.phase, last.actor), {}).update(dict.fromkeys(positions))
+    for (phase, actor), members in groups.items():
+        yield Finding(
+            rule=rule.id,
+            name=rule.name,
+            title=rule.title,
+            level=rule.level,
+            attack=rule.attack,
+            phase=phase,
+            actor=actor,
+            nursery=rule.nursery,
+            evidence=tuple(events[position] for position in _telling(members, events)),
+            count=len(members),
+            description=rule.description,
+            why=rule.why,
+            falsepositives=rule.falsepositives,
+        )
+
+
+def _telling(positions: Iterable[int], events: Sequence[AnyEvent]) -> list[int]:
+    """Choose what to show: in the order of occurrences, first of each sort of event, then repetitions."""
+    distinct: dict[AnyEvent, int] = {}
+    repeated: list[int] = []
+    for position in positions:
+        bare = msgspec.structs.replace(events[position], ts=0.0, pid=0, source=None)
+        if len(distinct) == MAX_EVIDENCE:
+            break
+        if distinct.setdefault(bare, position) != position and len(repeated) < MAX_EVIDENCE:
+            repeated.append(position)
+    return sorted([*distinct.values(), *repeated][:MAX_EVIDENCE])
+
+
+def _order(finding: Finding) -> tuple[int, int, str, str, str]:
+    phase = PHASES.index(finding.phase) if finding.phase in PHASES else len(PHASES)
+    return LEVELS.index(finding.level), phase, finding.phase, finding.name, finding.actor

@@ -1,0 +1,266 @@
+"""The processes of a run: who began whom, what each executed and when."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from collector.events import Source
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A file that a process of the run wrote; a rename or a link keeps writer and time."""
+
+    path: str
+    pid: int
+    """The process that wrote it first."""
+    ts: float
+    """When, in seconds since the epoch."""
+    phase: str
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """A program that a process executed with success."""
+
+    ts: float
+    image: str
+    argv: tuple[str, ...]
+    cwd: str
+    source: Source | None = None
+    stdio: str = ""
+    """`ip:port` when standard input, output or error was a connected internet socket."""
+    origin: str = ""
+    """As in `events.ProcessExec`: `written`, `memory` or empty."""
+    written: Written | None = None
+    """Who wrote the program (or the script), when `origin` is `written`."""
+
+
+class Process(msgspec.Struct, frozen=True):
+    """One process; its threads count as itself."""
+
+    pid: int
+    """As the tracer sees it. The kernel may use a pid again: then several rows share it."""
+    parent: int
+    """The process that forked it; 0 for a phase's root and when the parent was not seen."""
+    phase: str
+    started: float
+    ended: float | None
+    """None when it outlived its trace."""
+    inherited: Execution | None
+    """What its parent was executing when it forked."""
+    executions: tuple[Execution, ...]
+    children: tuple[int, ...]
+    """Pids in the order in which they began."""
+    code: int = 0
+    signal: str = ""
+
+    def execution(self, ts: float) -> Execution | None:
+        """What the process was executing at a time, None when that was not seen."""
+        position = bisect.bisect_right(self.executions, ts, key=lambda execution: execution.ts)
+        return self.executions[position - 1] if position else self.inherited
+
+
+class ProcessTable:
+    """Every process of the run that the package's phases began; the pod's own are not in it."""
+
+    def __init__(self, rows: Iterable[Process] = ()) -> None:
+        self._rows = tuple(sorted(rows, key=lambda row: (row.started, row.pid)))
+        self._by_pid: dict[int, list[Process]] = {}
+        for row in self._rows:
+            self._by_pid.setdefault(row.pid, []).append(row)
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def get(self, pid: int, ts: float | None = None) -> Process | None:
+        """The process with this pid that lived at `ts` (seconds since the epoch); the last one without `ts`."""
+        rows = self._by_pid.get(pid)
+        if rows is None:
+            return None
+        if ts is None:
+            return rows[-1]
+        # A child's first call may be written before its parent's fork returned: then the first row is meant.
+        return rows[max(bisect.bisect_right(rows, ts, key=lambda row: row.started) - 1, 0)]
+
+    def execution(self, pid: int, ts: float) -> Execution | None:
+        """What a process was executing at a time: its own last exec or what it inherited."""
+        process = self.get(pid, ts)
+        return None if process is None else process.execution(ts)
+
+    def ancestors(self, pid: int, ts: float | None = None) -> tuple[Process, ...]:
+        """The processes above this one, nearest first, up to the phase's root."""
+        found: list[Process] = []
+        process = self.get(pid, ts)
+        while process is not None and process.parent:
+            above = self.get(process.parent, process.started)
+            if above is None or above in found or above is process:
+                break
+            found.append(above)
+            process = above
+        return tuple(found)
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """The far end of a socket."""
+
+    ip: str
+    port: int
+    protocol: str
+
+
+class LiveProcess:
+    """A process while its trace is read; mutable, for the reader of traces alone."""
+
+    def __init__(self, pid: int, parent: LiveProcess | None, phase: str, started: float) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.phase = phase
+        self.started = started
+        self.ended: float | None = None
+        self.code = 0
+        self.signal = ""
+        self.executions: list[Execution] = []
+        self.children: list[int] = []
+        self.cwd = parent.cwd if parent else ""
+        self.inherited = parent.current if parent else None
+        self.ours = parent is None or parent.ours
+        """Belongs to the package's phase, not to the pod's set-up."""
+        self.nested = parent is not None and parent.nests_children
+        """Lives in a pid namespace below the tracer's."""
+        self.nests_children = self.nested
+        self.descriptors: dict[int, str | Peer] = dict(parent.descriptors) if parent else {}
+        """What the last traced call made of a descriptor: the path it opened, the peer it was connected to."""
+        self.listening: set[tuple[int, str, int]] = set()
+        self.memory_files = parent.memory_files if parent else False
+        """It, or the process it was forked from, had made a memfd."""
+
+    @property
+    def current(self) -> Execution | None:
+        """What it executes now."""
+        return self.executions[-1] if self.executions else self.inherited
+
+    def descends_from(self, other: LiveProcess) -> bool:
+        """Whether `other` is this process or one above it."""
+        process: LiveProcess | None = self
+        while process is not None:
+            if process is other:
+                return True
+            process = process.parent
+        return False
+
+    def row(self) -> Process:
+        """The finished row."""
+        parent = self.parent
+        return Process(
+            self.pid,
+            parent.pid if parent is not None and parent.ours else 0,
+            self.phase,
+            self.started,
+            self.ended,
+            self.inherited,
+            tuple(self.executions),
+            tuple(self.children),
+            self.code,
+            self.signal,
+        )
+
+
+class ProcessTableBuilder:
+    """Collects the processes of all phases of a run; the files they wrote are in `written`."""
+
+    def __init__(self) -> None:
+        self.live: dict[int, LiveProcess] = {}
+        """The process of each living thread."""
+        self.inner: dict[int, LiveProcess] = {}
+        """The same by the pid inside the pod, for /proc paths."""
+        self.written = WrittenFiles()
+        self._all: list[LiveProcess] = []
+
+    def begin(self, pid: int, parent: LiveProcess | None, phase: str, ts: float) -> LiveProcess:
+        """Adds a process; a former one of the same pid must have ended."""
+        process = LiveProcess(pid, parent, phase, ts)
+        if parent is not None:
+            parent.children.append(pid)
+        self.live[pid] = process
+        self._all.append(process)
+        return process
+
+    def end(self, tid: int, ts: float, code: int, signal: str) -> LiveProcess | None:
+        """A thread ended; returns its process when it was the last (leading) one."""
+        process = self.live.pop(tid, None)
+        if process is None or process.pid != tid:
+            return None
+        process.ended, process.code, process.signal = ts, code, signal
+        return process
+
+    def build(self) -> ProcessTable:
+        """The table of what has been read so far, without the pod's own processes."""
+        return ProcessTable(process.row() for process in self._all if process.ours)
+
+
+class WrittenFiles:
+    """The files that processes of the run wrote, followed through renames and links."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Written] = {}
+        self._links: dict[str, str] = {}
+        self._below: dict[str, set[str]] = {}
+
+    def get(self, path: str) -> Written | None:
+        """Who wrote a file, looking through symbolic links the run made; None when it was not written in the run."""
+        for _ in range(8):
+            if path not in self._links:
+                break
+            path = self._links[path]
+        return self._files.get(path)
+
+    def add(self, written: Written) -> None:
+        """Marks a file as written; the first writer stays until the file is removed."""
+        if written.path in self._files or written.path.startswith(("/proc/", "/dev/null", "/dev/tty", "/dev/pts/")):
+            return
+        self._links.pop(written.path, None)
+        self._files[written.path] = written
+        self._index(written.path)
+
+    def remove(self, path: str) -> None:
+        """A file was deleted."""
+        self._files.pop(path, None)
+        self._links.pop(path, None)
+
+    def link(self, target: str, path: str, *, symbolic: bool) -> None:
+        """`path` now names what `target` names."""
+        if symbolic:
+            self._links[path] = target
+            self._index(path)
+        elif (written := self._files.get(target)) is not None:
+            self._files[path] = msgspec.structs.replace(written, path=path)
+            self._index(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """A file, or a directory with all below it, has a new name."""
+        todo = [(old, new)]
+        while todo:
+            source, target = todo.pop()
+            if (written := self._files.pop(source, None)) is not None:
+                self._files[target] = msgspec.structs.replace(written, path=target)
+                self._index(target)
+            elif source in self._links:
+                self._links[target] = self._links.pop(source)
+                self._index(target)
+            else:
+                self._files.pop(target, None)
+            todo.extend((child, target + child[len(source) :]) for child in sorted(self._below.pop(source, ())))
+
+    def _index(self, path: str) -> None:
+        while path and path != "/":
+            parent = path.rpartition("/")[0]
+            siblings = self._below.setdefault(parent, set())
+            if path in siblings:
+                return
+            siblings.add(path)
+            path = parent

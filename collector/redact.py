@@ -1,0 +1,94 @@
+"""Takes the values of bait out of everything that leaves the bundle, and bounds what is quoted."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from collector.bait import MIN_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collector.manifest import Bait
+
+EXCERPT: Final = 2000
+"""Longest string quoted from a package, in characters."""
+_SHORTEST_LINE: Final = 16
+"""A line of a longer secret that is shorter than this says nothing (`[default]`)."""
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def mark(name: str) -> str:
+    """Return what stands in a report instead of the value of the bait `name`."""
+    return f"\u2039bait:{name}\u203a"
+
+
+def excerpt(text: str, limit: int = EXCERPT) -> str:
+    """Return `text`, cut to `limit` characters with a note of how many more there were."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… (+{len(text) - limit} characters)"
+
+
+class _Form(NamedTuple):
+    text: str
+    lowered: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redactor:
+    """Replaces each bait value by a mark with the bait's name, however the text around it is quoted.
+
+    Found are the value itself and its lines when it has several, as they are, escaped as in JSON, and
+    percent-encoded; letters match in either case, as a name server's log has them. Values shorter than
+    `MIN_LENGTH` are not searched, here as in the search for bait: they prove nothing and stand in every text.
+    """
+
+    forms: tuple[_Form, ...]
+
+    @classmethod
+    def of(cls, baits: Iterable[Bait]) -> Redactor:
+        """Make the redactor for the bait of one bundle."""
+        forms = {_Form(text, text.lower(), bait.name) for bait in baits for text in _texts(bait.value)}
+        # The longest first: a value that contains another one must win.
+        return cls(tuple(sorted(forms, key=lambda form: (-len(form.text), form))))
+
+    def text(self, text: str) -> str:
+        """Return `text` without bait values."""
+        lowered = text.lower()
+        # Searching plainly first keeps long texts fast; nearly all hold no bait.
+        found = [form for form in self.forms if form.lowered in lowered]
+        if not found:
+            return text
+        pattern = "|".join(f"({re.escape(form.text)})" for form in found)
+        return re.sub(pattern, lambda match: mark(found[(match.lastindex or 1) - 1].name), text, flags=re.IGNORECASE)
+
+    def struct(self, value: _S) -> _S:
+        """Return a copy of `value` in which no string, however deep, holds a bait value."""
+        return msgspec.convert(self._walk(msgspec.to_builtins(value)), type(value))
+
+    def _walk(self, value: object) -> object:
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                return {self._walk(key): self._walk(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._walk(item) for item in value]
+            case _:
+                return value
+
+
+def _texts(value: str) -> set[str]:
+    whole = value.strip()
+    lines = {line.strip() for line in whole.splitlines() if len(line.strip()) >= _SHORTEST_LINE and "-----" not in line}
+    plain = {text for text in (whole, *lines) if len(text) >= MIN_LENGTH}
+    return plain | {json.dumps(text)[1:-1] for text in plain} | {quote(text, safe="") for text in plain}

@@ -1,0 +1,182 @@
+"""The report of one run, as data: versioned, bounded, without secrets, and the same bytes for the same bundle."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from collector.attempts import Network
+from collector.events import Source
+from collector.manifest import Image, Isolation, Package, PhaseStatus, Profile
+from collector.tree import ProcessTree
+from collector.verdict import VerdictName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA: Final = "fumehood.report/1"
+
+
+class TraceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a phase was seen."""
+
+    file: str
+    """Name in the bundle; empty for a phase without a trace of its own."""
+    lines: int
+    unparsed: int
+    """Lines that were not understood."""
+    truncated: int
+    """Strings that the tracer cut at its limit."""
+    complete: bool
+    """False when the tracer failed, was killed, or the trace was cut."""
+
+
+class CoverageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of its units (modules, scripts) a phase reached."""
+
+    unit: str
+    planned: int
+    reached: int
+    failed: tuple[str, ...]
+    """Tried, but raised or exited non-zero: usual for optional imports."""
+    timed_out: tuple[str, ...]
+    unreached: tuple[str, ...]
+    omitted: int
+    """Names left out of the three lists because there were too many."""
+
+
+class PhaseReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage of the run and how it ended."""
+
+    name: str
+    status: PhaseStatus
+    reason: str
+    exit_code: int | None
+    seconds: float
+    trace: TraceReport
+    survivors: int
+    """Processes still alive when the phase's own command had ended."""
+    limits: tuple[str, ...]
+    output_truncated: bool
+    coverage: CoverageReport | None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a finding rests on."""
+
+    event: str
+    """The event in text form, as `fumehood events` prints it."""
+    source: Source | None
+    """The file and the line in the bundle that prove it."""
+
+
+class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that fired."""
+
+    rule: str
+    """The rule's Sigma id."""
+    name: str
+    """The rule's file name without its ending."""
+    title: str
+    level: Literal["informational", "low", "medium", "high", "critical"]
+    nursery: bool
+    """The rule is on trial: alone it makes nothing worse than `suspicious`."""
+    attack: tuple[str, ...]
+    """ATT&CK technique ids, e.g. `T1552.001`."""
+    phase: str
+    actor: str
+    count: int
+    """How many events show it, in this phase by this actor."""
+    why: str
+    """Why it matters, in the words of the rule's author."""
+    falsepositives: tuple[str, ...]
+    """What harmless things can look like this, as far as its author knows."""
+    evidence: tuple[Evidence, ...]
+    omitted: int
+    """Events of the finding that are not listed as evidence."""
+
+
+class BaitReport(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """A planted secret, without its value."""
+
+    name: str
+    kind: str
+    where: str
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """With what the run was made: what one needs to repeat it."""
+
+    run: str
+    created: str
+    """RFC 3339, UTC."""
+    fumehood: str
+    tools: dict[str, str]
+    image: Image
+    isolation: Isolation
+    registry_hosts: tuple[str, ...]
+    profile_sha256: str
+    rules_sha256: str
+    home: str
+    user: str
+    bait: tuple[BaitReport, ...]
+    interrupted: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a package did, and how sure that is."""
+
+    schema: Literal["fumehood.report/1"] = SCHEMA
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    """Sentences: the findings that make the verdict, then everything that was not seen."""
+    package: Package
+    profile: Profile
+    phases: tuple[PhaseReport, ...]
+    findings: tuple[FindingReport, ...]
+    """The worst first."""
+    network: Network
+    processes: ProcessTree
+    events: dict[str, int]
+    """Number of events by kind."""
+    manifest: RunReport
+
+
+_UNSAFE: Final = re.compile(
+    "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""What JSON lets through but a terminal obeys or hides: C1 controls, direction marks, invisible characters."""
+
+
+def to_json(report: Report) -> bytes:
+    """Encode a report: indented, the same bytes for the same report, safe to print, with a newline at the end."""
+    text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+    return _UNSAFE.sub(_escape, text).encode() + b"\n"
+
+
+def _escape(match: re.Match[str]) -> str:
+    # Outside strings JSON has none of these characters, so every one found may be written as an escape.
+    units = match[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a report (draft 2020-12), in which every field is required: none is left out."""
+    document = msgspec.json.schema(Report)
+    for part in _objects(document):
+        part["required"] = sorted(part["properties"])
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA}
+    return head | document
+
+
+def _objects(part: object) -> Iterator[dict[str, Any]]:
+    if isinstance(part, dict):
+        if isinstance(part.get("properties"), dict):
+            yield part
+        for item in part.values():
+            yield from _objects(item)
+    elif isinstance(part, list):
+        for item in part:
+            yield from _objects(item)

@@ -1,0 +1,1 @@
+"""Sigma rules over events: pySigma reads the rules, this package evaluates them."""

@@ -1,0 +1,196 @@
+"""Sigma correlation rules: what single events do not show, several together do.
+
+A correlation takes the matches of its base rules, in order of time, splits them by its `group-by` and looks for
+occurrences within its timespan. Everything here is linear in the number of matches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from collector.sigma.view import absent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from collector.sigma.evaluate import Predicate
+    from collector.sigma.view import Value, View
+
+Key: TypeAlias = "tuple[Value, ...]"
+
+RUN = "Run"
+PROCESS_TREE = "ProcessTree"
+GROUPS = (RUN, PROCESS_TREE)
+"""What `group-by` may name beside the fields of the base rules."""
+
+
+class Match(NamedTuple):
+    """An event that base rule number `step` matched; `position` is the event's place in the run."""
+
+    position: int
+    ts: float
+    step: int
+    value: Key = ()
+    """What `value_count` counts."""
+
+
+Finder: TypeAlias = "Callable[[Sequence[Match]], Iterator[tuple[int, ...]]]"
+"""Takes the matches of one group in order and gives the positions of each occurrence, its last event last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One base rule of a correlation."""
+
+    name: str
+    kinds: frozenset[type]
+    """Classes of the events it can match."""
+    predicate: Predicate
+    group_by: tuple[str, ...]
+    """Fields of the correlation's `group-by`, aliases resolved for this rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """A correlation rule, compiled."""
+
+    steps: tuple[Step, ...]
+    finder: Finder
+    value_fields: tuple[str, ...] = ()
+    """What `value_count` counts the distinct values of."""
+
+    def find(self, matches: Sequence[tuple[int, View, int]]) -> list[tuple[int, ...]]:
+        """Find all occurrences.
+
+        Args:
+            matches: Place of the event in the run, its fields, and number of the step that matched it.
+
+        Returns:
+            For each occurrence the places of its events; the last one completed it.
+        """
+        groups: dict[Key, list[Match]] = {}
+        for position, view, step in matches:
+            key = tuple(group_value(view, name) for name in self.steps[step].group_by)
+            # An event that lacks what is grouped by belongs with no other.
+            if any(map(absent, key)):
+                continue
+            group = groups.setdefault(key, [])
+            group += (Match(position, view.event.ts, step, value) for value in self._values(view))
+        found: list[tuple[int, ...]] = []
+        for group in groups.values():
+            group.sort(key=lambda match: (match.ts, match.position))
+            # Several steps, or several values, may have come from one event.
+            found += (tuple(dict.fromkeys(positions)) for positions in self.finder(group))
+        return found
+
+    def _values(self, view: View) -> Iterable[Key]:
+        """Give what is counted of an event: for one field each member of its list, for several their combination."""
+        if not self.value_fields:
+            return ((),)
+        values = tuple(view.value(name) for name in self.value_fields)
+        if len(values) == 1 and isinstance(values[0], tuple):
+            return tuple((member,) for member in values[0])
+        return () if all(map(absent, values)) else (values,)
+
+
+def group_value(view: View, name: str) -> Value:
+    """Give what an event is grouped by.
+
+    Args:
+        view: The event.
+        name: A field, or one of `GROUPS`.
+
+    Returns:
+        The value; None when the event has none.
+    """
+    if name == RUN:
+        return RUN
+    if name != PROCESS_TREE:
+        return view.value(name)
+    pid = view.event.pid
+    if not pid:
+        return None
+    lineage = (pid, *view.context.processes.ancestors(pid))
+    # The last is the root of the phase; its child is where the branches part.
+    return lineage[-2] if len(lineage) > 1 else pid
+
+
+def event_count(least: int, timespan: float) -> Finder:
+    """Look for `least` matches within `timespan` seconds."""
+
+    def find(matches: Sequence[Match]) -> Iterator[tuple[int, ...]]:
+        window: deque[Match] = deque(maxlen=least)
+        for match in matches:
+            window.append(match)
+            if len(window) == least and match.ts - window[0].ts <= timespan:
+                yield tuple(earlier.position for earlier in window)
+
+    return find
+
+
+def value_count(least: int, timespan: float) -> Finder:
+    """Look for matches with `least` distinct values within `timespan` seconds."""
+
+    def find(matches: Sequence[Match]) -> Iterator[tuple[int, ...]]:
+        # By value the latest match that had it, the one longest ago first.
+        latest: dict[Key, Match] = {}
+        for match in matches:
+            latest.pop(match.value, None)
+            latest[match.value] = match
+            while match.ts - (oldest := next(iter(latest.values()))).ts > timespan:
+                del latest[oldest.value]
+            if len(latest) >= least:
+                yield tuple(seen.position for seen in islice(reversed(latest.values()), least))[::-1]
+
+    return find
+
+
+def temporal(enough: Callable[[frozenset[int]], bool], timespan: float) -> Finder:
+    """Look for matches of several steps within `timespan` seconds, in any order.
+
+    Args:
+        enough: Says whether the steps that were seen are all that is needed.
+        timespan: Seconds.
+    """
+
+    def find(matches: Sequence[Match]) -> Iterator[tuple[int, ...]]:
+        latest: dict[int, Match] = {}
+        for match in matches:
+            latest[match.step] = match
+            latest = {step: seen for step, seen in latest.items() if match.ts - seen.ts <= timespan}
+            if enough(frozenset(latest)):
+                yield tuple(sorted(seen.position for seen in latest.values()))
+
+    return find
+
+
+class _Chain(NamedTuple):
+    """Matches of the first steps, in order: when the first was, and their positions."""
+
+    start: float
+    positions: tuple[int, ...]
+
+
+def temporal_ordered(steps: int, timespan: float) -> Finder:
+    """Look for a match of every step, in their order, within `timespan` seconds.
+
+    Of all ways to reach a step only the one that began last is kept: whatever can still complete in time, it can.
+    One event serves for one step of an occurrence.
+    """
+
+    def find(matches: Sequence[Match]) -> Iterator[tuple[int, ...]]:
+        reached: list[_Chain | None] = [None] * steps
+        # An event that several steps match tries the last of them first, so that it cannot follow itself.
+        for match in sorted(matches, key=lambda match: (match.ts, match.position, -match.step)):
+            before = _Chain(match.ts, ()) if match.step == 0 else reached[match.step - 1]
+            if before is None or match.ts - before.start > timespan:
+                continue
+            chain = _Chain(before.start, (*before.positions, match.position))
+            reached[match.step] = chain
+            if match.step == steps - 1:
+                yield chain.positions
+
+    return find

@@ -1,0 +1,81 @@
+"""Rule files: one rule each, or one correlation with its base rules; read, checked and proven by their examples."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from collector.errors import RuleError
+from collector.sigma.build import build_rules
+from collector.sigma.examples import prove
+from collector.sigma.parse import parse_file
+from collector.sigma.rule import Rule, RuleSet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NURSERY = "nursery"
+"""Name of the directories whose rules are not yet trusted to call anything malicious."""
+
+
+def load_rules(directory: Path) -> RuleSet:
+    """Read all rules below a directory.
+
+    Args:
+        directory: Every `*.yml` below it is a rule file; those below a directory `nursery` are marked.
+
+    Returns:
+        The rules, in order of their paths.
+
+    Raises:
+        RuleError: There are no rules, or a file is not a rule, does not say why it matters, or has examples that do
+            not do what they say. The message names file, place and remedy.
+    """
+    paths = sorted((path for path in directory.rglob("*") if path.is_file()), key=lambda path: path.as_posix())
+    digest = hashlib.sha256()
+    rules: list[Rule] = []
+    for path in paths:
+        name = path.relative_to(directory).as_posix()
+        if path.suffix == ".yaml":
+            raise RuleError(f"{name}: rule files end in .yml; rename it to {path.stem}.yml")
+        if path.suffix != ".yml":
+            continue
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        rules += load_rule(name, content)
+    if not rules:
+        raise RuleError(f"{directory}: there are no rules below this directory; name one that has *.yml files")
+    _refuse_duplicates(rules)
+    return RuleSet(tuple(rules), digest.hexdigest())
+
+
+def load_rule(name: str, content: bytes) -> list[Rule]:
+    """Read one rule file.
+
+    Args:
+        name: Path of the file relative to the directory of rules, for messages and for the name of the rule.
+        content: Its bytes.
+
+    Returns:
+        The rules in it that fire; more than one only when a correlation lets its base rules fire (`generate`).
+
+    Raises:
+        RuleError: See `load_rules`.
+    """
+    file = parse_file(name, content)
+    rules = build_rules(file, nursery=NURSERY in name.split("/")[:-1])
+    for rule, document in rules:
+        prove(rule, document, file)
+    return [rule for rule, _ in rules]
+
+
+def _refuse_duplicates(rules: list[Rule]) -> None:
+    ids: dict[str, Rule] = {}
+    names: dict[str, Rule] = {}
+    for rule in rules:
+        first = ids.setdefault(rule.id, rule)
+        if first is not rule:
+            raise RuleError(f"{rule.path}: id {rule.id} is taken by {first.path}; give this rule an id of its own")
+        first = names.setdefault(rule.name, rule)
+        if first is not rule:
+            raise RuleError(f"{rule.path}: the name {rule.name} is taken by {first.path}; rename one of the files")

@@ -1,0 +1,55 @@
+"""A rule as it is used: what it says about itself, and what it looks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collector.sigma.correlate import Correlation
+    from collector.sigma.evaluate import Predicate
+
+Level: TypeAlias = Literal["informational", "low", "medium", "high", "critical"]
+LEVELS: tuple[Level, ...] = ("critical", "high", "medium", "low", "informational")
+"""Gravest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a rule over single events looks for."""
+
+    kinds: frozenset[type]
+    """Classes of the events it can match."""
+    predicate: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule that can fire."""
+
+    id: str
+    """UUID, in lower case."""
+    name: str
+    """Stem of the file's name; for a base rule that fires by itself `<stem>/<name>`."""
+    path: str
+    """File, relative to the directory of rules."""
+    title: str
+    level: Level
+    attack: tuple[str, ...]
+    """ATT&CK techniques, e.g. `T1552.001`."""
+    nursery: bool
+    """Not yet trusted to call anything malicious."""
+    description: str
+    why: str
+    """Why this matters, for whoever reads the report."""
+    falsepositives: tuple[str, ...]
+    body: Selection | Correlation
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """All rules of a directory."""
+
+    rules: tuple[Rule, ...]
+    digest: str
+    """SHA-256 in hexadecimal over the sorted relative paths and contents of the files."""

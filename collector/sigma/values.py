@@ -1,0 +1,80 @@
+"""How the value of each field is found, from the event and from what is known about its process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from collector.events import AnyEvent, HttpRequest, ProcessExec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from collector.sigma.view import Context, Getter, Value
+
+
+def attribute(name: str) -> Getter:
+    """Make a getter of an attribute that all kinds of the category have."""
+
+    def get(event: AnyEvent, _: Context) -> Value:
+        value: Value = getattr(event, name)
+        return value
+
+    return get
+
+
+def event_only(function: Callable[[Any], Value]) -> Getter:
+    """Make a getter of something that needs the event alone."""
+    return lambda event, _: function(event)
+
+
+def image(event: AnyEvent, context: Context) -> Value:
+    """Give the program: the one executed, or the one that the event's process ran then."""
+    if isinstance(event, ProcessExec):
+        return event.image
+    return context.processes.image(event.pid, event.ts) if event.pid else None
+
+
+def command_line(event: AnyEvent, context: Context) -> Value:
+    """Give the arguments, joined with spaces: those executed, or those of the event's process."""
+    if isinstance(event, ProcessExec):
+        return " ".join(event.argv)
+    return context.processes.command_line(event.pid, event.ts) if event.pid else None
+
+
+def parent_image(event: AnyEvent, context: Context) -> Value:
+    """Give the program of the parent of a process that executed something."""
+    if not isinstance(event, ProcessExec):
+        return None
+    return event.parent_image or (context.processes.image(event.parent, event.ts) if event.parent else "")
+
+
+def parent_command_line(event: AnyEvent, context: Context) -> Value:
+    """Give the arguments of the parent of a process that executed something."""
+    if not isinstance(event, ProcessExec):
+        return None
+    if event.parent_argv:
+        return " ".join(event.parent_argv)
+    return context.processes.command_line(event.parent, event.ts) if event.parent else ""
+
+
+def ancestors(event: AnyEvent, context: Context) -> Value:
+    """Give the programs of the parents of the event's process, nearest first."""
+    if not event.pid:
+        return None
+    processes = context.processes
+    return tuple(image for pid in processes.ancestors(event.pid) if (image := processes.image(pid, event.ts)))
+
+
+def home_path(event: AnyEvent, context: Context) -> Value:
+    """Give the path of a file, or the program executed, as `~/...` when it is below the home directory."""
+    path: str = getattr(event, "path", "") or getattr(event, "image", "")
+    if path == context.home:
+        return "~"
+    return "~" + path[len(context.home) :] if path.startswith(context.home + "/") else None
+
+
+def uri(event: HttpRequest) -> str:
+    """Give a request's address: scheme, host, path and query."""
+    if not event.target.startswith("/"):
+        return event.target if "://" in event.target else f"{event.host}/{event.target}"
+    return f"{'https' if event.tls else 'http'}://{event.host}{event.target}"

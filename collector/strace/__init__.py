@@ -1,0 +1,25 @@
+"""Reads the text that strace writes: lines of bytes in, calls, exits and signals out.
+
+Made for `strace -f -ttt -yy --decode-pids=pidns -s N -o FILE` on x86_64 Linux (strace 6.x).
+"""
+
+from collector.strace.items import Call, Exit, Item, Note, Signal, Unparsed
+from collector.strace.reader import parse
+from collector.strace.values import Argument, Descriptor, Group, Text, Value, Word, parse_arguments
+
+__all__ = [
+    "Argument",
+    "Call",
+    "Descriptor",
+    "Exit",
+    "Group",
+    "Item",
+    "Note",
+    "Signal",
+    "Text",
+    "Unparsed",
+    "Value",
+    "Word",
+    "parse",
+    "parse_arguments",
+]

@@ -1,0 +1,130 @@
+"""From findings and gaps to a verdict with its reasons; nothing found is `clean` only when nothing was missed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from collector.findings import Finding
+    from collector.manifest import Coverage, Manifest, Phase
+    from collector.timeline import Timeline, TraceCounts
+
+VerdictName: TypeAlias = Literal["malicious", "suspicious", "clean", "inconclusive"]
+
+_NO_GAP: Final = frozenset({"output"})
+"""Limits that take nothing from the evidence: what a phase printed is kept for reading only."""
+_SUSPICIOUS: Final = frozenset({"critical", "high", "medium"})
+_NOT_FINISHED: Final = {
+    "timed-out": "it ran out of time",
+    "killed": "it was killed",
+    "oom": "it ran out of memory",
+}
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer and what it rests on."""
+
+    verdict: VerdictName
+    reasons: tuple[str, ...]
+    """Sentences for people: the findings that count, then everything that was not seen. Never empty."""
+
+
+def decide(findings: Sequence[Finding], manifest: Manifest, timeline: Timeline) -> Verdict:
+    """Judge a run.
+
+    Args:
+        findings: What the rules found, the gravest first.
+        manifest: How each phase ended.
+        timeline: How much of the traces and of the gateway's record was understood.
+
+    Returns:
+        The verdict. Findings outweigh gaps, but the gaps are always among the reasons.
+    """
+    counted = [finding for finding in findings if finding.level in _SUSPICIOUS]
+    missed = tuple(gaps(manifest, timeline))
+    reasons = (*_told(counted), *missed)
+    if any(finding.level == "critical" and not finding.nursery for finding in counted):
+        return Verdict(verdict="malicious", reasons=reasons)
+    if counted:
+        return Verdict(verdict="suspicious", reasons=reasons)
+    if missed:
+        return Verdict(verdict="inconclusive", reasons=reasons)
+    ran = ", ".join(phase.name for phase in manifest.phases)
+    return Verdict(verdict="clean", reasons=(f"no rule of level medium or above fired; seen whole: {ran}",))
+
+
+def gaps(manifest: Manifest, timeline: Timeline) -> Iterator[str]:
+    """Yield a sentence for each part of the evidence that is missing, in the order of the phases."""
+    if manifest.interrupted:
+        yield "the run was interrupted before its end"
+    if not manifest.phases:
+        yield "no phase was run"
+    for phase in manifest.phases:
+        yield from _unfinished(phase)
+        yield from _trace_gaps(phase, timeline.traces.get(phase.name))
+        if limits := sorted(set(phase.limits) - _NO_GAP):
+            yield f"{phase.name} was held back by its limits: {', '.join(limits)}"
+    if timeline.gateway_unparsed:
+        yield _not_understood(timeline.gateway_unparsed, "the network record")
+    for limit in timeline.gateway_limits:
+        yield f"the network record is incomplete: {limit}"
+
+
+def _told(findings: Iterable[Finding]) -> list[str]:
+    """One sentence for each level and title, with where it happened."""
+    places: dict[tuple[str, str, bool], dict[str, None]] = {}
+    for finding in findings:
+        place = finding.phase if finding.actor == "target" else f"{finding.phase} by {finding.actor}"
+        places.setdefault((finding.level, finding.title, finding.nursery), {})[place] = None
+    return [
+        f"{level}: {title} ({', '.join(where)}{'; a rule on trial' if nursery else ''})"
+        for (level, title, nursery), where in places.items()
+    ]
+
+
+def _unfinished(phase: Phase) -> Iterator[str]:
+    missed = _missed(phase.coverage) if phase.coverage else ()
+    seconds = f" after {max(phase.ended - phase.started, 0.0):.0f} s"
+    if phase.status in _NOT_FINISHED:
+        reason = phase.reason or _NOT_FINISHED[phase.status] + seconds
+        yield "; ".join((f"{phase.name} did not finish: {reason}", *missed))
+    elif phase.status == "not-run":
+        yield f"{phase.name} was not run: {phase.reason or 'no reason was recorded'}"
+    elif phase.status == "failed" or phase.exit_code not in {None, 0}:
+        yield "; ".join((f"{phase.name} failed: {phase.reason or f'exit code {phase.exit_code}'}", *missed))
+    elif missed:
+        yield f"{phase.name} is incomplete: {'; '.join(missed)}"
+
+
+def _missed(coverage: Coverage) -> tuple[str, ...]:
+    """What was not looked at; units that failed by themselves (an optional import) were."""
+    parts = []
+    if coverage.unreached:
+        parts.append(f"{len(coverage.unreached)} of {coverage.planned} {_plural(coverage.unit)} were not reached")
+    if coverage.timed_out:
+        parts.append(f"{len(coverage.timed_out)} of {coverage.planned} {_plural(coverage.unit)} ran out of time")
+    return tuple(parts)
+
+
+def _trace_gaps(phase: Phase, counts: TraceCounts | None) -> Iterator[str]:
+    if not phase.trace_complete:
+        yield f"the trace of {phase.name} is incomplete: the tracer was stopped or its file was cut"
+    if phase.status == "not-run" or not phase.argv:
+        return
+    # Even a program that does nothing begins with an execve: an empty trace means that the tracer saw nothing.
+    if counts is None or counts.lines == 0:
+        yield f"{phase.name} has no trace"
+    elif counts.unparsed:
+        yield _not_understood(counts.unparsed, f"the trace of {phase.name}")
+
+
+def _not_understood(lines: int, where: str) -> str:
+    return f"{lines:,} lines of {where} were not understood" if lines > 1 else f"1 line of {where} was not understood"
+
+
+def _plural(unit: str) -> str:
+    return unit if unit.endswith("s") else f"{unit}s"

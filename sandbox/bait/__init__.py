@@ -1,0 +1,6 @@
+"""Planted fake secrets: one that leaves the pod is proof, for nobody else knows it."""
+
+from sandbox.bait.kinds import KINDS, Secret
+from sandbox.bait.plant import Planted, plant
+
+__all__ = ["KINDS", "Planted", "Secret", "plant"]

@@ -1,0 +1,126 @@
+"""Writes an evidence bundle: raw files, compressed, digests in the manifest, sealed by one atomic rename."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import zstandard
+
+from collector.manifest import FileEntry, Manifest
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+_PARTIAL = ".partial"
+_LEVEL = 3
+
+
+class BundleWriter:
+    """A directory beside the bundles that becomes one when it is sealed, and vanishes when it is not."""
+
+    def __init__(self, bundles: Path, run: str) -> None:
+        """Prepare the directory `<bundles>/<run>.partial`.
+
+        Args:
+            bundles: Directory of all bundles; made when missing.
+            run: Id of the run.
+        """
+        bundles.mkdir(parents=True, exist_ok=True)
+        remove_stale(bundles)
+        self._bundles = bundles
+        self.directory = bundles / f"{run}{_PARTIAL}"
+        unlocked = bundles / f".{run}"
+        unlocked.mkdir(mode=0o700)
+        # Held while the worker lives, however it ends: tells a directory in use from one left by a crash. Taken
+        # before the directory has the name by which another run's `remove_stale` would find it.
+        self._lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unlocked.rename(self.directory)
+        self._files: dict[str, FileEntry] = {}
+
+    def __enter__(self) -> Self:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what was not sealed."""
+        os.close(self._lock)
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+
+    def add(self, name: str, content: bytes) -> None:
+        """Add a file; compressed when `name` ends in `.zst`."""
+        path = self.directory / "sealed" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(zstandard.ZstdCompressor(level=_LEVEL).compress(content) if name.endswith(".zst") else content)
+        self._enter(name, path)
+
+    def add_file(self, name: str, source: Path) -> None:
+        """Add the content of a file of ours, streamed and compressed; an absent one counts as empty."""
+        path = self.directory / "sealed" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not source.exists():
+            source.touch()
+        with source.open("rb") as plain, path.open("wb") as packed:
+            zstandard.ZstdCompressor(level=_LEVEL, threads=0).copy_stream(plain, packed, size=source.stat().st_size)
+        self._enter(name, path)
+
+    def _enter(self, name: str, path: Path) -> None:
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        self._files[name] = FileEntry(sha256=digest, size=path.stat().st_size)
+
+    def seal(self, manifest: Manifest, name: str) -> Path:
+        """Write the manifest, last, and rename the bundle into place.
+
+        Args:
+            manifest: Complete but for `files`.
+            name: Wanted name of the bundle's directory.
+
+        Returns:
+            The bundle's directory.
+        """
+        sealed = self.directory / "sealed"
+        manifest = msgspec.structs.replace(manifest, files=dict(sorted(self._files.items())))
+        text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+        (sealed / "manifest.json").write_bytes(text + b"\n")
+        for path in (*sealed.rglob("*"), sealed):
+            _sync(path)
+        target = self._bundles / name
+        sealed.rename(target)
+        _sync(self._bundles)
+        return target
+
+
+def remove_stale(bundles: Path) -> tuple[str, ...]:
+    """Remove directories that crashed runs left (their pods died with their workers); returns their names."""
+    removed = []
+    for directory in sorted(bundles.glob(f"*{_PARTIAL}")):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(directory)
+            removed.append(directory.name)
+        finally:
+            os.close(descriptor)
+    return tuple(removed)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,191 @@
+"""The command line. One function a command; what they do is in `sandbox.commands`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import click
+
+from sandbox import commands
+
+Format: TypeAlias = Literal["text", "json"]
+
+_FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="text is for people; json is described by docs/report.schema.json.",
+)
+_OUTPUT = click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the report to this file instead of standard output.",
+)
+_FAIL_ON = click.option(
+    "--fail-on",
+    type=click.Choice(["suspicious", "malicious", "never"]),
+    default="suspicious",
+    show_default=True,
+    help="Exit with 1 when the verdict is this or worse.",
+)
+_RULES = click.option(
+    "--rules",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of Sigma rules to use instead of the shipped ones.",
+)
+
+_EXIT_CODES = """
+\b
+Exit codes:
+  0  clean (or nothing at or above --fail-on)
+  1  the verdict is at or above --fail-on
+  2  wrong usage: the package, file or option cannot be used
+  3  inconclusive: the run did not see everything
+  4  fumehood's own fault, or something missing on this machine
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="fumehood", message="%(prog)s %(version)s")
+@click.option("--verbose", "-v", count=True, help="Log what happens to standard error (-vv: everything).")
+def cli(verbose: int) -> None:
+    """Run a package in a sealed pod and say what it did, with proof.
+
+    fumehood installs, starts, imports and exercises a package inside a pod that no wire leaves. Every system call that
+    matters and every network attempt is recorded; rules turn them into findings and a verdict.
+
+    \b
+    Start here:
+      fumehood run pkg:pypi/six              the newest release of six
+      fumehood run ./dist/thing-1.0.tar.gz   a local sdist or wheel
+    """
+    commands.configure_logging(verbose)
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("package")
+@click.option(
+    "--artefact",
+    type=click.Choice(["auto", "wheel", "sdist"]),
+    default="auto",
+    show_default=True,
+    help="Which file of a release to run; auto prefers a wheel that fits the pod. Attackers like sdists: try both.",
+)
+@click.option(
+    "--profile",
+    default="pypi",
+    show_default=True,
+    help="Name of a shipped profile or path of a YAML file: phases, limits, persona, bait.",
+)
+@_FORMAT
+@_OUTPUT
+@_FAIL_ON
+@_RULES
+@click.option("--quiet", "-q", is_flag=True, help="No progress on standard error.")
+def run(
+    package: str,
+    artefact: Literal["auto", "wheel", "sdist"],
+    profile: str,
+    form: Format,
+    output: Path | None,
+    fail_on: commands.FailOn,
+    rules: Path | None,
+    quiet: bool,
+) -> int:
+    """Run PACKAGE and report what it did.
+
+    PACKAGE is a purl (pkg:pypi/NAME or pkg:pypi/NAME@VERSION; without a version the newest release) or the path of a
+    local sdist or wheel. The evidence stays in a bundle, whose place is told at the end.
+
+    \b
+    Examples:
+      fumehood run pkg:pypi/requests@2.32.3
+      fumehood run pkg:pypi/pyyaml --artefact sdist
+      fumehood run ./thing-1.0-py3-none-any.whl --format json --output report.json
+    """
+    reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules)
+    return commands.run(package, artefact, profile, reporting, quiet=quiet)
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@_FORMAT
+@_OUTPUT
+@_FAIL_ON
+@_RULES
+def report(bundle: Path, form: Format, output: Path | None, fail_on: commands.FailOn, rules: Path | None) -> int:
+    """Report again from the evidence in BUNDLE alone.
+
+    Nothing is run. The same bundle and the same rules give the same report, to the byte; new rules can be tried on
+    old evidence.
+    """
+    return commands.report(bundle, commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules))
+
+
+@cli.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--phase", help="Only events of this phase.")
+@click.option("--kind", help="Only events of this kind, or of all kinds that begin with it (file, network.connect).")
+@click.option("--actor", help="Only events of this actor (installer, target, dependency:NAME ...).")
+def events(bundle: Path, phase: str | None, kind: str | None, actor: str | None) -> int:
+    """List the events in BUNDLE, one a line, in the text form that rules and tests use.
+
+    \b
+    Each line: phase, actor, process, kind, fields, and where in the bundle it comes from:
+      import target 412 file.read path=/home/martin/.aws/credentials  # traces/import.strace.zst:1234
+    """
+    return commands.events(bundle, commands.EventFilter(phase=phase, kind=kind, actor=actor))
+
+
+@cli.group()
+def rules() -> None:
+    """Look at the detection rules (Sigma)."""
+
+
+@rules.command(name="list")
+@_RULES
+def list_rules(rules: Path | None) -> int:
+    """List the rules: level, name, ATT&CK techniques, title."""
+    return commands.list_rules(rules)
+
+
+@rules.command(name="check")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def check_rules(directory: Path) -> int:
+    """Load the rules in DIRECTORY and run their examples; says what is wrong with the first that does not hold."""
+    return commands.check_rules(directory)
+
+
+@cli.group()
+def image() -> None:
+    """Look after the base root filesystems that pods are made from."""
+
+
+@image.command()
+@click.option("--profile", default="pypi", show_default=True, help="Build the image that this profile names.")
+def build(profile: str) -> int:
+    """Build the base root filesystem, unless it is there already. `fumehood run` does so by itself."""
+    return commands.build_image(profile)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> int:
+    """Print the script that makes SHELL complete fumehood's commands and options.
+
+    \b
+    bash: fumehood completion bash > ~/.local/share/bash-completion/completions/fumehood
+    zsh:  fumehood completion zsh > a directory of your $fpath, as _fumehood
+    fish: fumehood completion fish > ~/.config/fish/completions/fumehood.fish
+    """
+    return commands.completion(cli, shell)
+
+
+def main() -> None:
+    """Entry point of the `fumehood` command."""
+    sys.exit(commands.guarded(lambda: cli.main(standalone_mode=False)))

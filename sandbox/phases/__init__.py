@@ -1,0 +1,1 @@
+"""What each ecosystem's phases execute inside the pod."""

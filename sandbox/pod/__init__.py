@@ -1,0 +1,1 @@
+"""Pods: the disposable sealed environment of one run, behind one small interface."""

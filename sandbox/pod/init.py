@@ -1,0 +1,198 @@
+"""Process 1 of the embedded pod: makes the namespaces, seals the network, starts the gateway, and waits.
+
+Started by `sandbox.pod.bubblewrap` as `python -m sandbox.pod.init`. It reads one JSON `InitPlan` on a line of its
+standard input and answers one line a step: `namespaces PID` (waits for `mapped`), then `ready PID` or `error TEXT`.
+When its standard input closes, because the run is over or the worker was killed, it exits, and the kernel ends every
+process of the pod with it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from sandbox.pod import kernel
+
+_RULES = """
+table inet pod {{
+  chain dialled {{
+    type nat hook output priority -100;
+    udp dport 53 redirect to :{dns}
+    tcp dport 53 redirect to :{dns}
+    ip daddr 127.0.0.0/8 return
+    ip6 daddr ::1 return
+    meta l4proto tcp redirect to :{tcp}
+  }}
+  chain unanswered {{
+    type filter hook output priority 0;
+    icmp type destination-unreachable drop
+    icmpv6 type destination-unreachable drop
+  }}
+}}
+"""
+
+
+class InitPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What process 1 has to make."""
+
+    stage: str
+    """Existing directory, not needed by anything of ours, over which the pod's tmpfs is mounted."""
+    rootfs: str
+    disk_bytes: int
+    owner: int
+    """Uid and gid, inside the pod's user namespace, that own the tracee's writable directories."""
+    home: str
+    """Home directory in the tracee, `/home/NAME`."""
+    files: dict[str, bytes]
+    """By path relative to the stage."""
+    links: dict[str, str]
+    """Symbolic links, by path relative to the stage."""
+    private: tuple[str, ...]
+    """Paths of `files` with mode 0600."""
+    artefact: str
+    tcp_port: int
+    dns_port: int
+    ip: str
+    nft: str
+    gateway: tuple[str, ...]
+    gateway_environment: dict[str, str]
+    gateway_log: str
+
+
+def _say(text: str) -> None:
+    os.write(1, text.encode(errors="backslashreplace") + b"\n")
+
+
+def _own(path: Path, owner: int, mode: int) -> None:
+    path.chmod(mode)
+    os.chown(path, owner, owner)
+
+
+def _make_file_systems(plan: InitPlan) -> None:
+    stage = Path(plan.stage)
+    kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+    kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV)
+    options = f"size={plan.disk_bytes},mode=0755,nr_inodes={max(plan.disk_bytes // 8192, 65536)}"
+    kernel.mount("tmpfs", plan.stage, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+    (stage / "rootfs").mkdir()
+    kernel.mount(plan.rootfs, str(stage / "rootfs"), "", kernel.MS_BIND)
+    for name in ("tmp", "var-tmp", "shm", "run"):
+        (stage / name).mkdir()
+        _own(stage / name, plan.owner, 0o1777 if name != "run" else 0o755)
+    home = stage / plan.home.lstrip("/")
+    home.mkdir(parents=True)
+    _own(home, plan.owner, 0o755)
+    artefacts = stage / "artefact"
+    artefacts.mkdir()
+    (artefacts / Path(plan.artefact).name).touch()
+    kernel.mount(plan.artefact, str(artefacts / Path(plan.artefact).name), "", kernel.MS_BIND)
+    for name, content in plan.files.items():
+        mode = 0o600 if name in plan.private else 0o644
+        path = _place(plan, name, mode)
+        path.write_bytes(content)
+        if home in path.parents:
+            _own(path, plan.owner, mode)
+    for name, target in plan.links.items():
+        path = _place(plan, name, 0o644)
+        path.symlink_to(target)
+        os.lchown(path, plan.owner, plan.owner)
+
+
+def _place(plan: InitPlan, name: str, mode: int) -> Path:
+    """The path of a file below the stage; its directories are made, the package's own below its home."""
+    stage = Path(plan.stage)
+    home = stage / plan.home.lstrip("/")
+    path = stage / name
+    for directory in reversed(path.parents):
+        if stage in directory.parents and not directory.exists():
+            directory.mkdir()
+            if home in directory.parents:
+                _own(directory, plan.owner, 0o755 if mode & 0o044 else 0o700)
+    return path
+
+
+def _seal_network(plan: InitPlan) -> None:
+    batch = "link set lo up\nroute add local 0.0.0.0/0 dev lo\n"
+    subprocess.run([plan.ip, "-batch", "-"], input=batch, text=True, check=True, capture_output=True)
+    # A kernel without IPv6 has no such route to add, and nothing to leak by it either.
+    if Path("/proc/net/if_inet6").exists():
+        six = [plan.ip, "-6", "route", "add", "local", "::/0", "dev", "lo"]
+        subprocess.run(six, check=True, capture_output=True)
+    rules = _RULES.format(dns=plan.dns_port, tcp=plan.tcp_port)
+    subprocess.run([plan.nft, "-f", "-"], input=rules, text=True, check=True, capture_output=True)
+
+
+def _start_gateway(plan: InitPlan) -> subprocess.Popen[bytes]:
+    with Path(plan.gateway_log).open("wb") as log:
+        gateway = subprocess.Popen(
+            plan.gateway,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=plan.gateway_environment,
+            cwd="/",
+        )
+    pipe = gateway.stdout
+    if pipe is None or pipe.readline().strip() != b"ready":
+        raise OSError(f"the gateway did not start: {_tail(Path(plan.gateway_log))}")
+    return gateway
+
+
+def _tail(path: Path) -> str:
+    lines = path.read_text(errors="backslashreplace").strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _process_one(plan: InitPlan) -> int:
+    kernel.die_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        os.setgid(0)
+        os.setuid(0)
+        _make_file_systems(plan)
+        _seal_network(plan)
+        gateway = _start_gateway(plan)
+    except subprocess.CalledProcessError as error:
+        _say(f"error {error.cmd[0]}: {error.stderr or error.stdout or error}".replace("\n", " "))
+        return 1
+    except OSError as error:
+        _say(f"error {error}".replace("\n", " "))
+        return 1
+    _say("ready")
+    # Whatever the worker still says: `stop` ends the gateway in order, so that it writes what is pending.
+    while (line := sys.stdin.readline()) and line.strip() != "stop":
+        pass
+    if line:
+        gateway.terminate()
+        gateway.wait(timeout=5)
+        _say("stopped")
+    return 0
+
+
+def main() -> int:
+    """Make the namespaces and become the parent of process 1."""
+    kernel.die_with_parent(signal.SIGKILL)
+    plan = msgspec.json.decode(sys.stdin.readline(), type=InitPlan)
+    flags = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID
+    try:
+        kernel.unshare(flags | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
+    except OSError as error:
+        _say(f"error {error}")
+        return 1
+    _say("namespaces")
+    if sys.stdin.readline().strip() != "mapped":
+        return 1
+    child = os.fork()
+    if child == 0:
+        os._exit(_process_one(plan))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

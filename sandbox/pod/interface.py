@@ -1,0 +1,111 @@
+"""What a run needs from a pod, whatever it is made of: start, run a phase, collect, stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from collector.manifest import Isolation, Phase
+    from sandbox.profile import Limits, PhaseBudget
+
+
+class GatewayPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway is told about this run."""
+
+    registry_socket: Path
+    registry_hosts: tuple[str, ...]
+    metadata: Mapping[str, str]
+    certificate_pem: bytes
+    key_pem: bytes
+
+
+class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a pod is made from."""
+
+    rootfs: Path
+    artefact: Path
+    user: str
+    hostname: str
+    files: Mapping[str, bytes]
+    """Files to plant, by path relative to the home directory."""
+    links: Mapping[str, str]
+    """Symbolic links to plant, likewise."""
+    environment: Mapping[str, str]
+    pip_conf: bytes
+    limits: Limits
+    gateway: GatewayPlan
+
+    @property
+    def home(self) -> str:
+        """The tracee's home directory."""
+        return f"/home/{self.user}"
+
+
+class PhaseCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase's command inside the pod, and its budget."""
+
+    name: str
+    argv: tuple[str, ...]
+    budget: PhaseBudget
+    reports_coverage: bool = False
+    """The command writes one JSON object with its coverage to the descriptor named by `RESULT_FD`."""
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pod's processes used at one moment, summed over them (psutil)."""
+
+    ts: float
+    phase: str
+    processes: int
+    cpu_seconds: float
+    rss_bytes: int
+
+
+RESULT_FD = "{result-fd}"
+"""Stands in a command for the number of the descriptor on which a driver reports."""
+
+TRACEE_UID = 1000
+"""User and group id of the package inside every pod."""
+
+
+class Pod(Protocol):
+    """One run's pod. A context manager: entering starts it, leaving stops it and leaves nothing of it behind."""
+
+    isolation: Isolation
+
+    def __enter__(self) -> Self:
+        """Start the gateway and make the tracee's file systems.
+
+        Raises:
+            PodError: The kernel or a tool refuses; the message says what to do.
+        """
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop; same as `stop`."""
+        ...
+
+    def run(self, command: PhaseCommand, note: Callable[[str], None]) -> Phase:
+        """Run one phase to its end or its budget's end; survivors live on, traced, until `stop`."""
+        ...
+
+    def linger(self, seconds: float) -> Phase:
+        """Watch what still runs or wakes for `seconds`; returns at once when nothing does."""
+        ...
+
+    def stop(self) -> tuple[str, ...]:
+        """End every process of the pod. Returns names of phases whose trace the tracer did not finish."""
+        ...
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Resource samples taken so far."""
+        ...

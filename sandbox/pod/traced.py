@@ -1,0 +1,257 @@
+"""One traced phase: its processes, pipes, limits and end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import psutil
+
+from sandbox.pod.interface import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+_TICK = 0.05
+_SAMPLE_EVERY = 0.5
+_RESULT_BYTES = 1 << 20
+_STATUS_BYTES = 1 << 16
+
+
+class _Status(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """A line of bubblewrap's `--json-status-fd`."""
+
+    child_pid: int | None = None
+    exit_code: int | None = None
+
+
+class BoundedOutput(threading.Thread):
+    """Drains a pipe to its end, keeping the first `limit` bytes in a file: a flood neither blocks nor fills."""
+
+    def __init__(self, descriptor: int, target: Path, limit: int) -> None:
+        super().__init__(daemon=True, name=f"output {target.name}")
+        self._descriptor = descriptor
+        self._target = target
+        self._left = limit
+        self.truncated = False
+
+    def run(self) -> None:
+        """Read until the last writer has closed the pipe."""
+        with self._target.open("wb") as kept, os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
+            while chunk := pipe.read(1 << 16):
+                if len(chunk) > self._left:
+                    self.truncated = True
+                kept.write(chunk[: self._left])
+                self._left -= min(len(chunk), self._left)
+
+
+class TracedPhase:
+    """The tracer with everything below it, from start to the last survivor's end."""
+
+    def __init__(  # noqa: PLR0913 - what one phase is made of
+        self,
+        name: str,
+        trace: Path,
+        output: tuple[Path, Path],
+        output_limit: int,
+        start: Callable[[int, int], tuple[Sequence[str], dict[str, str]]],
+        *,
+        reports: bool,
+    ) -> None:
+        """Start the tracer.
+
+        Args:
+            name: The phase.
+            trace: File the tracer writes.
+            output: Files for standard output and error.
+            output_limit: Bytes kept of each.
+            start: Gives the command line and environment for (status descriptor, result descriptor).
+            reports: Whether the command gets the result descriptor.
+        """
+        self.name = name
+        self.trace = trace
+        self.exit_code: int | None = None
+        self.started_inside = False
+        status_read, status_write = os.pipe()
+        result_read, result_write = os.pipe()
+        command, environment = start(status_write, result_write)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            pass_fds=(status_write, result_write) if reports else (status_write,),
+            start_new_session=True,
+        )
+        os.close(status_write)
+        os.close(result_write)
+        self._pipes = {status_read: bytearray(), result_read: bytearray()}
+        self._status_fd, self._result_fd = status_read, result_read
+        self._status_seen = 0
+        self._first: psutil.Process | None = None
+        pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe is not None]
+        self._outputs = [
+            BoundedOutput(os.dup(pipe.fileno()), target, output_limit)
+            for pipe, target in zip(pipes, output, strict=True)
+        ]
+        for pipe in pipes:
+            pipe.close()
+        for reader in self._outputs:
+            reader.start()
+        self._last_sample = 0.0
+        self._result = b""
+
+    def wait(self, until: float, stop: Callable[[], str], sampled: Callable[[Sample], None]) -> str:
+        """Wait for the phase's root to end.
+
+        Args:
+            until: time.monotonic() of the budget's end.
+            stop: Asked each tick; a non-empty answer names the limit that was hit and ends the wait.
+            sampled: Given a resource sample now and then.
+
+        Returns:
+            "" when the root ended, `timed-out`, or what `stop` said.
+        """
+        while self.exit_code is None:
+            self._read_pipes(_TICK)
+            if self._process.poll() is not None and self._status_fd not in self._pipes:
+                break
+            if limit := stop():
+                return limit
+            if time.monotonic() > until:
+                return "timed-out"
+            if time.monotonic() - self._last_sample > _SAMPLE_EVERY:
+                self._last_sample = time.monotonic()
+                sampled(self.sample())
+        return ""
+
+    def _read_pipes(self, seconds: float) -> None:
+        if not self._pipes:
+            time.sleep(seconds)
+            return
+        ready, _, _ = select.select(list(self._pipes), [], [], seconds)
+        for descriptor in ready:
+            chunk = os.read(descriptor, 1 << 16)
+            kept = self._pipes[descriptor]
+            bound = _RESULT_BYTES if descriptor == self._result_fd else _STATUS_BYTES
+            kept += chunk[: max(bound - len(kept), 0)]
+            if descriptor == self._status_fd:
+                self._read_status()
+            if not chunk:
+                os.close(descriptor)
+                if descriptor == self._result_fd:
+                    self._result = bytes(kept)
+                del self._pipes[descriptor]
+
+    def _read_status(self) -> None:
+        lines = self._pipes[self._status_fd].split(b"\n")
+        for line in lines[self._status_seen : -1]:
+            status = msgspec.json.decode(line, type=_Status)
+            if status.child_pid is not None:
+                self.started_inside = True
+                self._first = self._find_first(status.child_pid)
+            if status.exit_code is not None:
+                self.exit_code = status.exit_code
+        self._status_seen = len(lines) - 1
+
+    def result(self) -> bytes:
+        """What the driver wrote to its result descriptor, bounded. Hostile, like all that comes out of a pod."""
+        until = time.monotonic() + 1
+        while self._result_fd in self._pipes and time.monotonic() < until and self._process.poll() is None:
+            before = len(self._pipes[self._result_fd])
+            self._read_pipes(_TICK)
+            if self._result_fd in self._pipes and len(self._pipes[self._result_fd]) == before:
+                break
+        if self._result_fd in self._pipes:
+            self._read_pipes(0)
+        return self._result or bytes(self._pipes.get(self._result_fd, b""))
+
+    def _find_first(self, pod_pid: int) -> psutil.Process | None:
+        """Process 1 of the tracee's pid namespace, bubblewrap's reaper, by its id in the pod's namespace.
+
+        Looked up while bubblewrap's other process still stands between it and the tracer: later it is an orphan.
+        """
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                if _namespace_pids(process.pid)[1:] == [pod_pid, 1]:
+                    return process
+        return None
+
+    def processes(self) -> list[psutil.Process]:
+        """The package's processes that are alive: all below the first of the tracee's pid namespace."""
+        found = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in self._first.children(recursive=True) if self._first else ():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if process.status() != psutil.STATUS_ZOMBIE:
+                        found.append(process)
+        return found
+
+    def sample(self) -> Sample:
+        """Resources of the living processes, summed."""
+        cpu, rss, count = 0.0, 0, 0
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                cpu += times.user + times.system
+                rss += process.memory_info().rss
+                count += 1
+        return Sample(ts=time.time(), phase=self.name, processes=count, cpu_seconds=round(cpu, 3), rss_bytes=rss)
+
+    def alive(self, patience: float = 0.0) -> bool:
+        """Whether the tracer still has something to trace, after at most `patience` seconds."""
+        until = time.monotonic() + patience
+        while self._process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        return self._process.poll() is None
+
+    def end(self, patience: float = 10.0) -> bool:
+        """Kill whatever of the package lives; the tracer then ends by itself and its trace is whole.
+
+        Returns:
+            False when the tracer had to be killed too, so that its trace may lack the end.
+        """
+        if self._first is not None:
+            # The kernel ends all others of the pid namespace with its first.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._first.kill()
+        whole = not self.alive(patience)
+        if not whole:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in psutil.Process(self._process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+            self._process.kill()
+        return self._process.wait() >= 0 and whole
+
+    def close(self) -> bool:
+        """Close the pipes; returns whether output had been cut. Call after `end`."""
+        for descriptor in self._pipes:
+            os.close(descriptor)
+        self._pipes.clear()
+        for reader in self._outputs:
+            reader.join(timeout=5)
+        return any(reader.truncated for reader in self._outputs)
+
+    @property
+    def output_truncated(self) -> bool:
+        """Whether more was printed than is kept, so far."""
+        return any(reader.truncated for reader in self._outputs)
+
+
+def _namespace_pids(pid: int) -> list[int]:
+    """The process's ids in the nested pid namespaces, outermost (ours) first; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("NSpid:"):
+                return [int(word) for word in line.split()[1:]]
+    return []

@@ -1,0 +1,94 @@
+"""Command lines for the two bubblewraps of the embedded pod: the package's and the gateway's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.pod.interface import TRACEE_UID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sandbox.pod.tools import Tools
+    from sandbox.profile import Limits
+
+_MEGABYTE = 1 << 20
+
+
+def limited(tools: Tools, limits: Limits, command: Sequence[str]) -> list[str]:
+    """`command` under the profile's resource limits, which its descendants inherit and cannot raise."""
+    return [
+        tools.prlimit,
+        f"--as={limits.memory_mb * _MEGABYTE}",
+        f"--nproc={limits.processes}",
+        f"--fsize={limits.file_mb * _MEGABYTE}",
+        f"--nofile={limits.open_files}",
+        f"--cpu={limits.cpu_seconds}",
+        "--core=0",
+        "--memlock=0",
+        *command,
+    ]
+
+
+def unprivileged(tools: Tools, command: Sequence[str]) -> list[str]:
+    """`command` as the tracee's own uid, without a capability: only where the pod maps two uid ranges."""
+    return [
+        tools.setpriv,
+        f"--reuid={TRACEE_UID}",
+        f"--regid={TRACEE_UID}",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+        *command,
+    ]
+
+
+def tracee(tools: Tools, stage: str, home: str, hostname: str, status_fd: int) -> list[str]:
+    """The package's own bubblewrap: read-only root, bounded writable places, new pid, ipc and uts namespaces.
+
+    No `--die-with-parent`: a process that outlives its phase is watched until `linger` ends.
+    """
+    binds = [(f"{stage}/tmp", "/tmp"), (f"{stage}/var-tmp", "/var/tmp"), (f"{stage}/run", "/run")]  # noqa: S108
+    binds += [(f"{stage}/shm", "/dev/shm"), (f"{stage}/home", "/home")]  # noqa: S108
+    etc = ("passwd", "group", "hosts", "resolv.conf", "hostname", "pip.conf", "ssl/certs/ca-certificates.crt")
+    return [
+        tools.bwrap,
+        *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        *("--uid", str(TRACEE_UID), "--gid", str(TRACEE_UID), "--hostname", hostname, "--new-session"),
+        *("--ro-bind", f"{stage}/rootfs", "/", "--dev", "/dev", "--proc", "/proc"),
+        *(word for source, target in binds for word in ("--bind", source, target)),
+        *(word for name in etc for word in ("--ro-bind", f"{stage}/etc/{name}", f"/etc/{name}")),
+        *("--ro-bind", f"{stage}/artefact", "/opt/artefact"),
+        *("--chdir", home, "--json-status-fd", str(status_fd), "--"),
+    ]
+
+
+def _runtime_paths() -> Iterator[str]:
+    """What our own Python needs to be seen in the gateway's file system."""
+    for name in ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin"):
+        path = Path(name)
+        if path.is_symlink():
+            yield from ("--symlink", str(path.readlink()), name)
+        elif path.exists():
+            yield from ("--ro-bind", name, name)
+    yield from ("--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache")
+    code = str(Path(__file__).resolve().parents[2])
+    for name in dict.fromkeys((sys.base_prefix, sys.prefix, code)):
+        if not name.startswith("/usr/"):
+            yield from ("--ro-bind", name, name)
+
+
+def gateway(tools: Tools, directory: Path, config: Path, registry_socket: Path) -> list[str]:
+    """The gateway's bubblewrap: sees Python, its own directory and the registry socket; CAP_NET_RAW for the tap."""
+    return [
+        tools.bwrap,
+        *("--unshare-ipc", "--unshare-uts", "--new-session", "--die-with-parent"),
+        *("--cap-drop", "ALL", "--cap-add", "CAP_NET_RAW"),
+        *_runtime_paths(),
+        *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108
+        *("--bind", str(directory), str(directory)),
+        *("--ro-bind", str(registry_socket), str(registry_socket)),
+        *("--chdir", str(directory), "--", sys.executable, "-m", "sandbox.gateway", str(config)),
+    ]

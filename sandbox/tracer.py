@@ -1,0 +1,48 @@
+"""The tracer's command line: which system calls are recorded, and how.
+
+An explicit list, with `--seccomp-bpf`, so that calls outside it run at full speed. The whole `file` class would add
+stat and access storms that cost most and tell least; probes by `stat` alone are therefore not seen (docs/threat-model).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+STRING_BYTES = 4096
+"""Longer strings are cut by strace, which marks them; the collector counts them."""
+
+CALLS: tuple[str, ...] = (
+    *("execve", "execveat", "clone", "clone3", "fork", "vfork", "setsid"),
+    *("open", "openat", "openat2", "creat", "truncate"),
+    *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
+    *("unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "mknod", "mknodat"),
+    *("dup2", "dup3", "chdir", "fchdir"),
+    *("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg"),
+    *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kill", "tkill"),
+    *("memfd_create", "mount", "umount2", "setns", "unshare", "pivot_root", "chroot"),
+    *("init_module", "finit_module", "bpf", "io_uring_setup", "userfaultfd", "perf_event_open", "keyctl"),
+    *("setuid", "setgid", "setreuid", "setresuid", "personality"),
+)
+
+
+def command(strace: str, trace: Path, tracee: Sequence[str]) -> list[str]:
+    """The command that runs `tracee` and writes every traced call of it and its descendants to `trace`."""
+    return [
+        strace,
+        "--follow-forks",
+        "--seccomp-bpf",
+        "--decode-pids=pidns",
+        "--decode-fds=all",
+        "--absolute-timestamps=format:unix,precision:us",
+        f"--string-limit={STRING_BYTES}",
+        "--quiet=attach,personality,thread-execve",
+        "--signal=!SIGCHLD",
+        f"--trace={','.join(CALLS)}",
+        f"--output={trace}",
+        "--",
+        *tracee,
+    ]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.registry.cache import Cache, Note
+from sandbox.registry.errors import IntegrityError, TooLargeError
+
+from .conftest import digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_blobs_are_found_by_digest(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    blob = cache.store([b"ab", b"c"], expected=digest(b"abc"), max_bytes=3)
+    assert (blob.sha256, blob.size, blob.path.read_bytes()) == (digest(b"abc"), 3, b"abc")
+    assert Cache(tmp_path).blob(digest(b"abc")) == blob
+    assert cache.blob(digest(b"other")) is None
+    assert cache.blob("../../etc/passwd") is None
+
+
+def test_wrong_or_large_bytes_leave_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with pytest.raises(IntegrityError):
+        cache.store([b"abc"], expected="0" * 64, max_bytes=10)
+    with pytest.raises(TooLargeError):
+        cache.store([b"abc"] * 10, max_bytes=10)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_notes_survive_and_broken_ones_are_ignored(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    note = Note(url="https://index.example/", sha256="a" * 64, stored=1.0, etag='"e"')
+    cache.remember("key\udcff", note)
+    assert Cache(tmp_path).note("key\udcff") == note
+    (file,) = (tmp_path / "notes").rglob("*.json")
+    file.write_bytes(b"{")
+    assert cache.note("key\udcff") is None
+
+
+def test_trim_removes_the_least_recently_used(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, cap=25)
+    blobs = [cache.store([bytes([65 + n]) * 10], max_bytes=100) for n in range(4)]
+    for age, blob in zip((4000, 9000, 2000, 0), blobs, strict=True):
+        when = time.time() - age
+        os.utime(blob.path, (when, when))
+    assert cache.trim() == 20
+    assert [blob.path.exists() for blob in blobs] == [False, False, True, True]
+
+
+def test_trim_spares_what_was_just_used(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, cap=1)
+    blob = cache.store([b"0123456789"], max_bytes=100)
+    assert cache.trim() == 0
+    assert blob.path.exists()

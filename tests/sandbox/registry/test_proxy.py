@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from collector.records import ProxyRecord
+from sandbox.registry.cache import Cache
+from sandbox.registry.fetch import Fetcher, FetchSettings
+from sandbox.registry.protocol import ProxyReply, ProxyRequest
+from sandbox.registry.proxy import RegistryProxy
+
+from .conftest import METADATA, WHEEL, digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import IndexServer
+
+POD = "https://index.example/simple"
+JSON = {"accept": "application/vnd.pypi.simple.v1+json"}
+
+
+class Pod:
+    """Speaks the gateway's side of the protocol."""
+
+    def __init__(self, directory: Path) -> None:
+        self.socket_path = directory / "registry.sock"
+        self.records_path = directory / "registry.jsonl"
+
+    def raw(self, data: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(self.socket_path))
+            client.sendall(data)
+            answer = b""
+            while chunk := client.recv(65536):
+                answer += chunk
+            return answer
+
+    def ask(self, url: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[ProxyReply, bytes]:
+        line = msgspec.json.encode(ProxyRequest(method, url, headers or JSON)) + b"\n"
+        head, _, body = self.raw(line).partition(b"\n")
+        reply = msgspec.json.decode(head, type=ProxyReply)
+        assert len(body) == reply.length
+        return reply, body
+
+    def records(self) -> list[ProxyRecord]:
+        lines = self.records_path.read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=ProxyRecord) for line in lines]
+
+
+@contextmanager
+def serving(tmp_path: Path, index: IndexServer) -> Iterator[Pod]:
+    pod = Pod(tmp_path)
+    settings = FetchSettings(index_urls=(f"{index.base}/simple",))
+    with (
+        Fetcher(settings, Cache(tmp_path / "cache")) as fetcher,
+        RegistryProxy(pod.socket_path, pod.records_path, fetcher, POD),
+    ):
+        yield pod
+
+
+@pytest.fixture
+def pod(tmp_path: Path, index: IndexServer) -> Iterator[Pod]:
+    index.add_project("thing", {"/f/thing-1.whl": digest(WHEEL), "/f/bad.whl": "0" * 64})
+    index.pages["/f/thing-1.whl"] = ("application/zip", WHEEL)
+    index.pages["/f/thing-1.whl.metadata"] = ("text/plain", METADATA)
+    index.pages["/f/bad.whl"] = ("application/zip", WHEEL)
+    index.pages["/f/unlisted.whl"] = ("application/zip", WHEEL)
+    with serving(tmp_path, index) as pod:
+        yield pod
+
+
+def test_the_flow_of_an_install(pod: Pod, index: IndexServer) -> None:
+    reply, body = pod.ask(f"{POD}/Thing/")
+    assert reply.status == 200
+    assert reply.link_hosts == ("127.0.0.1",)
+    url = json.loads(body)["files"][0]["url"]
+    assert url == f"{index.base}/f/thing-1.whl"
+    assert pod.ask(f"{url}.metadata")[1] == METADATA
+    reply, body = pod.ask(url)
+    assert body == WHEEL
+    assert reply.headers["content-length"] == str(len(WHEEL))
+    reply, body = pod.ask(url, "HEAD")
+    assert (reply.length, body, reply.headers["content-length"]) == (0, b"", str(len(WHEEL)))
+    last = pod.records()[2]
+    assert (last.method, last.url, last.status, last.size) == ("GET", url, 200, len(WHEEL))
+    assert (last.sha256, last.cached, last.refused) == (digest(WHEEL), False, "")
+    assert pod.records()[3].cached
+
+
+def test_html_for_clients_that_do_not_know_json(pod: Pod, index: IndexServer) -> None:
+    index.add_project("old", {"../../f/thing-1.whl": digest(WHEEL)}, "html")
+    reply, body = pod.ask(f"{POD}/old/", headers={"accept": "text/html"})
+    assert reply.headers["content-type"] == "text/html"
+    assert f'href="{index.base}/f/thing-1.whl#sha256='.encode() in body
+    assert JSON["accept"] not in index.seen[-1][2]["accept"]
+    etag = reply.headers["etag"]
+    again, body = pod.ask(f"{POD}/old/", headers={"accept": "text/html", "if-none-match": etag})
+    assert (again.status, body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/simple/thing/"),
+        ("GET", "/f/unlisted.whl"),
+        ("GET", "/simple/../f/unlisted.whl"),
+        ("GET", "/simple/..%2ff%2funlisted.whl"),
+        ("GET", "/f/thing-1.whl?leak=1"),
+        ("DELETE", "/f/thing-1.whl"),
+    ],
+)
+def test_refusals_never_reach_the_index(pod: Pod, index: IndexServer, method: str, path: str) -> None:
+    pod.ask(f"{POD}/thing/")
+    asked = len(index.seen)
+    reply, _ = pod.ask(f"{index.base}{path}", method)
+    assert reply.status == 403
+    assert reply.refused
+    assert pod.records()[-1].refused == reply.refused
+    assert len(index.seen) == asked
+
+
+def test_files_of_another_run_are_unknown(pod: Pod, index: IndexServer) -> None:
+    assert pod.ask(f"{index.base}/f/thing-1.whl")[0].refused
+
+
+def test_wrong_digest_is_502_and_written_down(pod: Pod, index: IndexServer) -> None:
+    pod.ask(f"{POD}/thing/")
+    reply, body = pod.ask(f"{index.base}/f/bad.whl")
+    assert reply.status == 502
+    assert not reply.refused
+    assert b"promised" in body
+    assert "promised" in pod.records()[-1].refused
+
+
+def test_missing_project_and_dead_index(tmp_path: Path, index: IndexServer) -> None:
+    with serving(tmp_path, index) as pod:
+        assert pod.ask(f"{POD}/missing/")[0].status == 404
+        index.shutdown()
+        index.server_close()
+        assert pod.ask(f"{POD}/thing/")[0].status == 502
+        assert pod.records()[-1].status == 502
+
+
+@pytest.mark.parametrize("data", [b"garbage\n", b"[]\n", b'{"method":1}\n', b"x" * 300_000, b"\xff\n"])
+def test_garbage_is_dropped_and_the_proxy_lives(pod: Pod, data: bytes) -> None:
+    try:
+        assert pod.raw(data) == b""
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert pod.ask(f"{POD}/thing/")[0].status == 200
+
+
+def test_the_socket_is_private_and_removed(tmp_path: Path, index: IndexServer) -> None:
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    with serving(deep, index) as pod:
+        assert stat.S_IMODE(pod.socket_path.stat().st_mode) == 0o600
+    assert not pod.socket_path.exists()
