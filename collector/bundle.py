@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MANIFEST: Final = "manifest.json"
 BAIT: Final = "bait.json"
+GATEWAY: Final = "gateway.jsonl.zst"
 
 MAX_CONTENT: Final = 1 << 30
 """Most bytes that one file of a bundle may hold uncompressed."""
@@ -163,7 +164,7 @@ def _check_names(path: Path, names: set[str], manifest: Manifest) -> None:
             raise BundleError(f"{path}: {name!r} is listed in the manifest but missing; the bundle is not whole")
     for name in sorted(names - set(manifest.files) - {MANIFEST}):
         raise BundleError(f"{path}: {name!r} is not listed in the manifest; remove it: a sealed bundle is not added to")
-    wanted = [BAIT, *(phase.trace for phase in manifest.phases if phase.trace)]
+    wanted = [BAIT, GATEWAY, *(phase.trace for phase in manifest.phases if phase.trace)]
     for name in wanted:
         if name not in manifest.files:
             raise BundleError(f"{path}: the manifest does not list {name!r}, which it needs; the bundle is not whole")

@@ -19,9 +19,6 @@ class PhaseClock:
         begun = sorted((phase.started, number) for number, phase in enumerate(phases) if phase.started > 0)
         self._starts = [started for started, _ in begun]
         self._names = [phases[number].name for _, number in begun]
-        self._linger = min(
-            (phase.started for phase in phases if phase.name == "linger" and phase.started > 0), default=0
-        )
 
     def at(self, ts: float) -> str:
         """Name the phase at a moment.
@@ -35,14 +32,3 @@ class PhaseClock:
         if not self._names:
             return ""
         return self._names[max(bisect_right(self._starts, ts) - 1, 0)]
-
-    def lingers(self, ts: float) -> bool:
-        """Whether what happens at a moment is the doing of a process that outlived its phase.
-
-        Args:
-            ts: Seconds since the epoch, on the tracer's clock.
-
-        Returns:
-            True from the start of phase `linger` on.
-        """
-        return 0 < self._linger <= ts

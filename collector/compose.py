@@ -73,6 +73,7 @@ def _phase(phase: Phase, counts: TraceCounts | None) -> PhaseReport:
             file=phase.trace,
             lines=counts.lines if counts else 0,
             unparsed=counts.unparsed if counts else 0,
+            first_unparsed_line=counts.first_unparsed_line if counts else None,
             truncated=counts.truncated if counts else 0,
             complete=phase.trace_complete,
         ),
@@ -133,5 +134,6 @@ def _run(manifest: Manifest, bait: Sequence[Bait], rules_digest: str) -> RunRepo
         home=manifest.home,
         user=manifest.user,
         bait=tuple(sorted(BaitReport(name=item.name, kind=item.kind, where=item.where) for item in bait)),
+        notes=tuple(excerpt(note) for note in manifest.notes),
         interrupted=manifest.interrupted,
     )

@@ -9,13 +9,12 @@ import msgspec
 from collector.events import AnyEvent  # noqa: TC001 - msgspec reads it to decode findings
 from collector.sigma.correlate import Correlation
 from collector.sigma.fields import getters_by_kind
-from collector.sigma.rule import LEVELS, Level, Rule, RuleSet
+from collector.sigma.rule import LEVELS, Level, Rule, RuleSet, Selection
 from collector.sigma.view import Context, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from collector.sigma.evaluate import Predicate
 
 MAX_EVIDENCE = 20
 """Most events that one finding carries."""
@@ -58,8 +57,8 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
         One finding for each rule, phase and actor; the gravest first, then in order of phase and of rule name.
         The phase and the actor of a correlation are those of the event that completed it.
     """
-    predicates = list(_predicates(rules.rules))
-    hits = _evaluate(predicates, events, context)
+    selections = [selection for rule in rules.rules for selection in _selections(rule)]
+    hits = _evaluate(selections, events, context)
     findings: list[Finding] = []
     taken = 0
     for rule in rules.rules:
@@ -75,26 +74,26 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
     return tuple(sorted(findings, key=_order))
 
 
-def _predicates(rules: Iterable[Rule]) -> Iterable[tuple[frozenset[type], Predicate]]:
-    for rule in rules:
-        for part in rule.body.steps if isinstance(rule.body, Correlation) else (rule.body,):
-            yield part.kinds, part.predicate
+def _selections(rule: Rule) -> tuple[Selection, ...]:
+    return tuple(step.selection for step in rule.body.steps) if isinstance(rule.body, Correlation) else (rule.body,)
 
 
 def _evaluate(
-    predicates: Sequence[tuple[frozenset[type], Predicate]], events: Sequence[AnyEvent], context: Context
+    selections: Sequence[Selection], events: Sequence[AnyEvent], context: Context
 ) -> list[list[tuple[int, View]]]:
-    """Give for each predicate the events that it matched; each event meets only the predicates for its kind."""
-    hits: list[list[tuple[int, View]]] = [[] for _ in predicates]
+    """Give for each selection the events that it matched; an event meets only the selections for its kind."""
+    hits: list[list[tuple[int, View]]] = [[] for _ in selections]
     plans = {
         kind: (
             getters,
-            [(predicate, hits[n].append) for n, (kinds, predicate) in enumerate(predicates) if kind in kinds],
+            [(it.predicate, kept.append) for it, kept in zip(selections, hits, strict=True) if kind in it.kinds],
         )
         for kind, getters in getters_by_kind().items()
     }
     for position, event in enumerate(events):
         getters, tests = plans[type(event)]
+        if not tests:
+            continue
         view = View(event, context, getters)
         for predicate, keep in tests:
             if predicate(view):

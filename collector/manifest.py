@@ -132,5 +132,7 @@ class Manifest(Model, frozen=True, kw_only=True):
     """Where the package was installed, in the pod."""
     user: str
     phases: tuple[Phase, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader of the report should know about the artefact, one sentence each."""
     interrupted: bool = False
     files: dict[str, FileEntry]

@@ -28,7 +28,7 @@ _ANSWER: Final = 10.0
 """Seconds from a question's sending to the gateway's record of it."""
 _DNS_HEADER: Final = 12
 _MAX_NAME: Final = 255
-_UNDER_WAY: Final = frozenset({"", "EINPROGRESS", "EINTR"})
+_UNDER_WAY: Final = frozenset({"", "EINPROGRESS", "EINTR", "UNFINISHED"})
 """Results of a connect that the gateway goes on to accept."""
 _ESCAPED: Final = re.compile(rb"\\x([0-9a-f]{2})", re.IGNORECASE)
 
@@ -88,14 +88,18 @@ class Owners:
             connections: The gateway's connections.
         """
         ordered = sorted(connects, key=lambda event: event.ts)
-        dialled = [event for event in ordered if event.protocol == "tcp" and event.errno in _UNDER_WAY]
+        dialled = [event for event in ordered if event.protocol != "udp" and event.errno in _UNDER_WAY]
         self._connections = _paired(connections, dialled)
         self._questions: defaultdict[bytes, _Moments] = defaultdict(_Moments)
         self._payloads: defaultdict[tuple[str, int, bytes], _Moments] = defaultdict(_Moments)
         self._peers: defaultdict[tuple[str, int], _Moments] = defaultdict(_Moments)
         self._resolvers = _Moments()
         moments: list[tuple[float, int, str, int, bytes]] = [
-            *((event.ts, event.pid, event.ip, event.port, b"") for event in ordered if event.protocol != "tcp"),
+            *(
+                (event.ts, event.pid, event.ip, event.port, b"")
+                for event in ordered
+                if event.protocol == "udp" and event.port != DNS_PORT
+            ),
             *((event.ts, event.pid, event.ip, event.port, b"") for event in ordered if event.port == DNS_PORT),
             *((send.ts, send.pid, send.ip, send.port, send.payload) for send in sends),
         ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.events import Source
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from collector.events import Source
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -126,17 +129,17 @@ class LiveProcess:
         self.signal = ""
         self.executions: list[Execution] = []
         self.children: list[int] = []
-        self.cwd = parent.cwd if parent else ""
-        self.inherited = parent.current if parent else None
-        self.ours = parent is None or parent.ours
+        self.cwd: str = parent.cwd if parent else ""
+        self.inherited: Execution | None = parent.current if parent else None
+        self.ours: bool = parent is None or parent.ours
         """Belongs to the package's phase, not to the pod's set-up."""
-        self.nested = parent is not None and parent.nests_children
+        self.nested: bool = parent is not None and parent.nests_children
         """Lives in a pid namespace below the tracer's."""
-        self.nests_children = self.nested
+        self.nests_children: bool = self.nested
         self.descriptors: dict[int, str | Peer] = dict(parent.descriptors) if parent else {}
         """What the last traced call made of a descriptor: the path it opened, the peer it was connected to."""
-        self.listening: set[tuple[int, str, int]] = set()
-        self.memory_files = parent.memory_files if parent else False
+        self.listening: set[tuple[str, str, int]] = set()
+        self.memory_files: bool = parent.memory_files if parent else False
         """It, or the process it was forked from, had made a memfd."""
 
     @property
@@ -176,19 +179,31 @@ class ProcessTableBuilder:
     def __init__(self) -> None:
         self.live: dict[int, LiveProcess] = {}
         """The process of each living thread."""
+        self.latest: dict[int, LiveProcess] = {}
+        """The same with those that have ended."""
         self.inner: dict[int, LiveProcess] = {}
-        """The same by the pid inside the pod, for /proc paths."""
+        """The same by the pid inside the phase's own pid namespace, for /proc paths."""
         self.written = WrittenFiles()
         self._all: list[LiveProcess] = []
+
+    def begin_trace(self) -> None:
+        """Another tracer begins: no process of an earlier one occurs in its trace."""
+        self.live.clear()
+        self.latest.clear()
+        self.inner.clear()
 
     def begin(self, pid: int, parent: LiveProcess | None, phase: str, ts: float) -> LiveProcess:
         """Adds a process; a former one of the same pid must have ended."""
         process = LiveProcess(pid, parent, phase, ts)
         if parent is not None:
             parent.children.append(pid)
-        self.live[pid] = process
         self._all.append(process)
+        self.adopt(pid, process)
         return process
+
+    def adopt(self, tid: int, process: LiveProcess) -> None:
+        """A thread belongs to a process."""
+        self.live[tid] = self.latest[tid] = process
 
     def end(self, tid: int, ts: float, code: int, signal: str) -> LiveProcess | None:
         """A thread ended; returns its process when it was the last (leading) one."""
@@ -243,6 +258,8 @@ class WrittenFiles:
 
     def rename(self, old: str, new: str) -> None:
         """A file, or a directory with all below it, has a new name."""
+        if new == old or new.startswith(old + "/"):
+            return  # A symbolic link moved into the directory it names: nothing moves by these names.
         todo = [(old, new)]
         while todo:
             source, target = todo.pop()
@@ -255,6 +272,13 @@ class WrittenFiles:
             else:
                 self._files.pop(target, None)
             todo.extend((child, target + child[len(source) :]) for child in sorted(self._below.pop(source, ())))
+
+    def exchange(self, one: str, other: str) -> None:
+        """Two names changed places."""
+        aside = f"{one}\0"
+        self.rename(one, aside)
+        self.rename(other, one)
+        self.rename(aside, other)
 
     def _index(self, path: str) -> None:
         while path and path != "/":

@@ -72,13 +72,14 @@ class Redactor:
         return re.sub(pattern, lambda match: mark(found[(match.lastindex or 1) - 1].name), text, flags=re.IGNORECASE)
 
     def struct(self, value: _S) -> _S:
-        """Return a copy of `value` in which no string, however deep, holds a bait value."""
+        """Return a copy of `value` in which no string, however deep, holds a bait value or what UTF-8 cannot."""
         return msgspec.convert(self._walk(msgspec.to_builtins(value)), type(value))
 
     def _walk(self, value: object) -> object:
         match value:
             case str():
-                return self.text(value)
+                # A name that is no Unicode comes as lone surrogates, which no JSON can hold.
+                return self.text(value.encode("utf-8", "backslashreplace").decode())
             case dict():
                 return {self._walk(key): self._walk(item) for key, item in value.items()}
             case list() | tuple():

@@ -1,5 +1,6 @@
 """The report of one run, as data: versioned, bounded, without secrets, and the same bytes for the same bundle."""
 
+# ruff: noqa: TC001 - msgspec reads the annotations when the program runs
 from __future__ import annotations
 
 import re
@@ -26,9 +27,10 @@ class TraceReport(msgspec.Struct, frozen=True, kw_only=True):
     """Name in the bundle; empty for a phase without a trace of its own."""
     lines: int
     unparsed: int
-    """Lines that were not understood."""
+    """Lines that were not understood, or that could not be told to be the package's."""
+    first_unparsed_line: int | None
     truncated: int
-    """Strings that the tracer cut at its limit."""
+    """Calls with a string or an argument list that the tracer cut at its limit."""
     complete: bool
     """False when the tracer failed, was killed, or the trace was cut."""
 
@@ -122,6 +124,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     home: str
     user: str
     bait: tuple[BaitReport, ...]
+    notes: tuple[str, ...]
+    """What a reader should know about the artefact, one sentence each."""
     interrupted: bool
 
 

@@ -102,12 +102,15 @@ def _unfinished(phase: Phase) -> Iterator[str]:
 
 def _missed(coverage: Coverage) -> tuple[str, ...]:
     """What was not looked at; units that failed by themselves (an optional import) were."""
-    parts = []
-    if coverage.unreached:
-        parts.append(f"{len(coverage.unreached)} of {coverage.planned} {_plural(coverage.unit)} were not reached")
-    if coverage.timed_out:
-        parts.append(f"{len(coverage.timed_out)} of {coverage.planned} {_plural(coverage.unit)} ran out of time")
-    return tuple(parts)
+    # The driver lives beside the package: what its lists do not account for counts as not reached.
+    unreached = max(len(coverage.unreached), coverage.planned - coverage.reached - len(coverage.timed_out))
+    told = ((unreached, "not reached"), (len(coverage.timed_out), "cut off, out of time"))
+    units = coverage.unit if coverage.planned == 1 else f"{coverage.unit}s"
+    return tuple(
+        f"{number} of {coverage.planned} {units} {'was' if number == 1 else 'were'} {what}"
+        for number, what in told
+        if number > 0
+    )
 
 
 def _trace_gaps(phase: Phase, counts: TraceCounts | None) -> Iterator[str]:
@@ -119,12 +122,10 @@ def _trace_gaps(phase: Phase, counts: TraceCounts | None) -> Iterator[str]:
     if counts is None or counts.lines == 0:
         yield f"{phase.name} has no trace"
     elif counts.unparsed:
-        yield _not_understood(counts.unparsed, f"the trace of {phase.name}")
+        line = counts.first_unparsed_line
+        first = f" (the first at {phase.trace}:{line})" if line else ""
+        yield _not_understood(counts.unparsed, f"the trace of {phase.name}") + first
 
 
 def _not_understood(lines: int, where: str) -> str:
     return f"{lines:,} lines of {where} were not understood" if lines > 1 else f"1 line of {where} was not understood"
-
-
-def _plural(unit: str) -> str:
-    return unit if unit.endswith("s") else f"{unit}s"

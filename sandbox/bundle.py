@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from pathlib import Path
+
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,6 +15,7 @@ import zstandard
 from collector.manifest import FileEntry, Manifest
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 

@@ -70,7 +70,7 @@ def run(
     from sandbox.terminal.progress import make_progress
 
     settings = Settings.from_environment(os.environ)
-    with make_progress(quiet=quiet) as progress:
+    with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
         bundle = run_job(Job(package=package, artefact=artefact, profile=load_profile(profile)), settings, progress)
     return report(bundle, reporting)
 
@@ -78,10 +78,9 @@ def run(
 def report(bundle: Path, reporting: Reporting) -> int:
     """Report from a bundle."""
     from collector.analyse import analyse
-
     from collector.bundle import Bundle
     from collector.report import to_json
-    from collector.sigma import load_rules
+    from collector.sigma.load import load_rules
     from sandbox.terminal.report import render_report
 
     made = analyse(Bundle.open(bundle), load_rules(reporting.rules or rules_directory()))
@@ -132,7 +131,7 @@ def events(bundle: Path, wanted: EventFilter) -> int:
 
 def list_rules(directory: Path | None) -> int:
     """List rules."""
-    from collector.sigma import load_rules
+    from collector.sigma.load import load_rules
 
     for rule in load_rules(directory or rules_directory()).rules:
         techniques = ",".join(rule.attack) or "-"
@@ -142,7 +141,7 @@ def list_rules(directory: Path | None) -> int:
 
 def check_rules(directory: Path) -> int:
     """Load rules and run their examples."""
-    from collector.sigma import load_rules
+    from collector.sigma.load import load_rules
 
     rules = load_rules(directory)
     click.echo(f"{len(rules.rules)} rules load, and their examples hold")

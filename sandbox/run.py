@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import tempfile
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
-from collector.manifest import BUNDLE_SCHEMA, Manifest, Phase
-from collector.manifest import Package as PackageRecord
+from collector.manifest import BUNDLE_SCHEMA, Isolation, Manifest, Phase
 from collector.manifest import Profile as ProfileRecord
 from sandbox import images, versions
 from sandbox.bait import Planted, plant
@@ -22,9 +22,9 @@ from sandbox.gateway.ca import create_authority
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
 from sandbox.phases import pypi
 from sandbox.pod.bubblewrap import BubblewrapPod
-from sandbox.pod.interface import GatewayPlan, Pod, PodPlan
+from sandbox.pod.interface import GatewayPlan, Pod, PodPlan, Sample
 from sandbox.registry.cache import Cache
-from sandbox.registry.fetch import Fetcher, FetchSettings
+from sandbox.registry.fetch import Fetcher
 from sandbox.registry.proxy import RegistryProxy
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
     artefact: Artefact
     planted: Planted
     environment: pypi.Environment
+    configuration: PipConfiguration
+
+    @property
+    def reaches_registry(self) -> bool:
+        """Whether the pod may fetch packages: the profile's choice, and there is an index to ask."""
+        configured = bool(self.configuration.index_urls()) and not self.configuration.no_index
+        return self.profile.egress.registry and configured
+
+    @property
+    def registry_hosts(self) -> tuple[str, ...]:
+        """Hosts that are the registry: the client's defaults, recorded in the image, and the configured indexes."""
+        configured = (urlsplit(url).hostname or "" for url in self.configuration.index_urls())
+        return tuple(sorted({*self.image.registry_hosts, *configured} - {""}))
 
 
 def run(job: Job, settings: Settings, progress: Progress) -> Path:
@@ -72,59 +85,87 @@ def run(job: Job, settings: Settings, progress: Progress) -> Path:
     Raises:
         SandboxError: The package cannot be had, or the pod cannot be started; nothing is left behind.
     """
-    configuration = read_pip_configuration(os.environ)
+    configuration = read_pip_configuration()
     image = images.ensure(job.profile.image, settings.cache, progress.step)
     progress.step(f"fetching {job.package}")
-    with Fetcher(_fetch_settings(configuration), Cache(settings.cache / "registry")) as fetcher:
-        artefact = resolve(job.package, artefact=job.artefact, configuration=configuration, fetcher=fetcher)
-        this = _Run(
-            identifier=secrets.token_hex(8),
-            created=datetime.now(UTC),
-            profile=job.profile,
-            image=image,
-            artefact=artefact,
-            planted=plant(job.profile),
-            environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
-        )
-        _log.info("run starts", run=this.identifier, purl=artefact.purl, sha256=artefact.sha256)
-        with BundleWriter(settings.bundles, this.identifier) as bundle:
-            return _run_in_pod(this, configuration, fetcher, bundle, progress)
-
-
-def _run_in_pod(
-    this: _Run, configuration: PipConfiguration, fetcher: Fetcher, bundle: BundleWriter, progress: Progress
-) -> Path:
-    evidence = bundle.directory
-    # The socket's path must be short (108 bytes), which the bundles' directory need not be.
-    with tempfile.TemporaryDirectory(prefix="fumehood-") as short:
-        socket = Path(short) / "registry.sock"
-        hosts = tuple(sorted({*this.image.registry_hosts, *configuration.hosts}))
-        with RegistryProxy(
-            socket, fetcher, pod_index_url=this.image.default_index_url, records=evidence / "registry.jsonl"
-        ) as proxy:
-            plan = _pod_plan(this, configuration, socket, hosts)
-            with BubblewrapPod(plan, evidence) as pod:
-                phases, interrupted = _run_phases(this, pod, progress)
-                unfinished = pod.stop()
-                samples = pod.samples()
-            hosts = tuple(sorted({*hosts, *proxy.link_hosts}))
-    phases = tuple(
-        msgspec.structs.replace(phase, trace_complete=phase.trace_complete and phase.name not in unfinished)
-        for phase in phases
+    artefact = resolve(
+        job.package,
+        artefact=job.artefact,
+        configuration=configuration,
+        cache=settings.cache,
+        python=image.image.python,
     )
-    for phase in phases:
+    this = _Run(
+        identifier=secrets.token_hex(8),
+        created=datetime.now(UTC),
+        profile=job.profile,
+        image=image,
+        artefact=artefact,
+        planted=plant(job.profile),
+        environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
+        configuration=configuration,
+    )
+    _log.info("run starts", run=this.identifier, purl=artefact.purl, sha256=artefact.sha256)
+    with BundleWriter(settings.bundles, this.identifier) as bundle:
+        evidence = _run_in_pod(this, settings, bundle.directory, progress)
+        progress.step("sealing the evidence")
+        return _seal(this, evidence, bundle)
+
+
+class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What came out of the pod, beside the files in the run's directory."""
+
+    phases: tuple[Phase, ...]
+    interrupted: bool
+    isolation: Isolation
+    samples: tuple[Sample, ...]
+    registry_hosts: tuple[str, ...]
+
+
+def _run_in_pod(this: _Run, settings: Settings, directory: Path, progress: Progress) -> _Evidence:
+    # The socket's path must be short (108 bytes), which the bundles' directory need not be.
+    with tempfile.TemporaryDirectory(prefix="fumehood-") as short, ExitStack() as stack:
+        socket = Path(short) / "registry.sock"
+        proxy = None
+        if this.reaches_registry:
+            fetcher = stack.enter_context(
+                Fetcher(this.configuration.fetch_settings(), Cache(settings.cache / "registry"))
+            )
+            records = directory / "registry.jsonl"
+            proxy = stack.enter_context(RegistryProxy(socket, records, fetcher, this.image.default_index_url))
+        else:
+            socket.touch()
+        pod = stack.enter_context(BubblewrapPod(_pod_plan(this, socket), directory))
+        phases, interrupted = _run_phases(this, pod, progress)
+        unfinished = pod.stop()
+        return _Evidence(
+            phases=tuple(
+                msgspec.structs.replace(phase, trace_complete=phase.trace_complete and phase.name not in unfinished)
+                for phase in phases
+            ),
+            interrupted=interrupted,
+            isolation=pod.isolation,
+            samples=pod.samples(),
+            registry_hosts=tuple(sorted({*this.registry_hosts, *(proxy.link_hosts if proxy else ())})),
+        )
+
+
+def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter) -> Path:
+    directory = bundle.directory
+    for phase in evidence.phases:
         if phase.trace:
-            bundle.add_file(phase.trace, evidence / phase.trace.removesuffix(".zst"))
+            bundle.add_file(phase.trace, directory / phase.trace.removesuffix(".zst"))
             for stream in ("stdout", "stderr"):
-                bundle.add_file(f"output/{phase.name}.{stream}.zst", evidence / "output" / f"{phase.name}.{stream}")
-    bundle.add_file("gateway.jsonl.zst", evidence / "gateway" / "gateway.jsonl")
-    bundle.add_file("registry.jsonl.zst", evidence / "registry.jsonl")
-    bundle.add("resources.jsonl.zst", b"".join(msgspec.json.encode(sample) + b"\n" for sample in samples))
+                bundle.add_file(f"output/{phase.name}.{stream}.zst", directory / "output" / f"{phase.name}.{stream}")
+    bundle.add_file("gateway.jsonl.zst", directory / "gateway" / "gateway.jsonl")
+    bundle.add_file("registry.jsonl.zst", directory / "registry.jsonl")
+    bundle.add("resources.jsonl.zst", b"".join(msgspec.json.encode(sample) + b"\n" for sample in evidence.samples))
     bundle.add("bait.json", msgspec.json.encode(this.planted.baits) + b"\n")
     bundle.add("profile.yaml", this.profile.text.encode())
-    manifest = _manifest(this, phases, hosts, pod, interrupted=interrupted)
-    name = f"{this.artefact.name}-{this.artefact.version}-{this.artefact.kind}-{this.identifier}"
-    return bundle.seal(manifest, name)
+    artefact = this.artefact
+    return bundle.seal(
+        _manifest(this, evidence), f"{artefact.name}-{artefact.version}-{artefact.kind}-{this.identifier}"
+    )
 
 
 def _run_phases(this: _Run, pod: Pod, progress: Progress) -> tuple[tuple[Phase, ...], bool]:
@@ -159,14 +200,7 @@ def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod
     return pod.run(command, progress.phase_note)
 
 
-def _fetch_settings(configuration: PipConfiguration) -> FetchSettings:
-    return FetchSettings(
-        index_urls=(configuration.index_url, *configuration.extra_index_urls),
-        ca_file=configuration.certificate,
-    )
-
-
-def _pod_plan(this: _Run, configuration: PipConfiguration, socket: Path, hosts: tuple[str, ...]) -> PodPlan:
+def _pod_plan(this: _Run, socket: Path) -> PodPlan:
     authority = create_authority()
     return PodPlan(
         rootfs=this.image.rootfs,
@@ -176,11 +210,11 @@ def _pod_plan(this: _Run, configuration: PipConfiguration, socket: Path, hosts: 
         files={**this.environment.files(), **this.planted.files},
         links=this.environment.links(),
         environment=pypi.variables(this.environment, this.profile, this.planted.environment),
-        pip_conf=configuration.for_pod(this.image.default_index_url),
+        pip_conf=pypi.pip_conf(this.configuration.index_urls(), this.image.default_index_url),
         limits=this.profile.limits,
         gateway=GatewayPlan(
             registry_socket=socket,
-            registry_hosts=hosts if this.profile.egress.registry else (),
+            registry_hosts=this.registry_hosts if this.reaches_registry else (),
             metadata=this.planted.metadata,
             certificate_pem=authority.certificate_pem,
             key_pem=authority.key_pem,
@@ -188,34 +222,23 @@ def _pod_plan(this: _Run, configuration: PipConfiguration, socket: Path, hosts: 
     )
 
 
-def _manifest(
-    this: _Run, phases: tuple[Phase, ...], hosts: tuple[str, ...], pod: Pod, *, interrupted: bool
-) -> Manifest:
-    artefact = this.artefact
+def _manifest(this: _Run, evidence: _Evidence) -> Manifest:
     return Manifest(
         schema=BUNDLE_SCHEMA,
         run=this.identifier,
         created=this.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         fumehood=versions.fumehood(),
-        package=PackageRecord(
-            purl=artefact.purl,
-            ecosystem="pypi",
-            name=artefact.name,
-            version=artefact.version,
-            filename=artefact.filename,
-            sha256=artefact.sha256,
-            kind=artefact.kind,
-            origin=artefact.origin,
-        ),
+        package=this.artefact.package(),
         profile=ProfileRecord(name=this.profile.name, sha256=this.profile.sha256),
         image=this.image.image,
-        isolation=pod.isolation,
+        isolation=evidence.isolation,
         tools=versions.tools(),
-        registry_hosts=hosts,
+        registry_hosts=evidence.registry_hosts,
         home=this.environment.home,
         site_packages=this.environment.site_packages,
         user=this.profile.persona.user,
-        phases=phases,
-        interrupted=interrupted,
+        phases=evidence.phases,
+        notes=this.artefact.notes,
+        interrupted=evidence.interrupted,
         files={},
     )

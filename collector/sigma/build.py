@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sigma.collection import SigmaCollection
 from sigma.correlations import SigmaCorrelationRule
-from sigma.exceptions import SigmaError
+from sigma.exceptions import SigmaError, SigmaRegularExpressionError
 from sigma.rule import SigmaRule
 
 from collector.errors import RuleError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from collector.sigma.parse import Document, RuleFile
 
 _TECHNIQUE = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
+_NEARLY = re.compile(r"attack\.t?\d.*", re.IGNORECASE)
+"""A tag with a number in it that means to be a technique (the others name tactics, groups, software)."""
+_WORD = re.compile(r"[\w*-]+")
 
 
 def build_rules(file: RuleFile, *, nursery: bool) -> list[tuple[Rule, Document]]:
@@ -43,17 +47,17 @@ def build_rules(file: RuleFile, *, nursery: bool) -> list[tuple[Rule, Document]]
     parsed = _parsed(file)
     stem = file.name.rsplit("/", 1)[-1].removesuffix(".yml")
     correlations = [(rule, document) for rule, document in parsed if isinstance(rule, SigmaCorrelationRule)]
-    if not correlations:
-        if len(parsed) > 1:
-            raise file.error("one file holds one rule; move the others to files of their own", parsed[1][1])
-        [(rule, document)] = parsed
-        return [(_described(rule, document, file, stem, selection(rule, document, file), nursery=nursery), document)]
+    bases = [(rule, document) for rule, document in parsed if isinstance(rule, SigmaRule)]
     if len(correlations) > 1:
         raise file.error("one file holds one correlation; move this one to a file of its own", correlations[1][1])
+    if not correlations and len(bases) > 1:
+        raise file.error("one file holds one rule; move this one to a file of its own", bases[1][1])
+    selections = {id(rule): selection(rule, document, file) for rule, document in bases}
+    if not correlations:
+        [(base, document)] = bases
+        return [(_described(base, document, file, stem, selections[id(base)], nursery=nursery), document)]
     [(correlation, document)] = correlations
-    bases = [(rule, part) for rule, part in parsed if isinstance(rule, SigmaRule)]
-    selections = {id(rule): selection(rule, part, file) for rule, part in bases}
-    body = combine(correlation, document, bases, selections, file)
+    body = combine(correlation, document, selections, file)
     built = [(_described(correlation, document, file, stem, body, nursery=nursery), document)]
     if correlation.generate:
         for number, (rule, part) in enumerate(bases, 1):
@@ -81,13 +85,51 @@ def selection(rule: SigmaRule, document: Document, file: RuleFile) -> Selection:
     valid = field_names(category)
     try:
         for condition in rule.detection.parsed_condition:
-            check_names(file, document, tuple(fields_in(condition.parsed)), valid, f"field of {category.name}")
-        return Selection(frozenset(category.kinds), compile_rule(rule))
+            check_names(file, document, tuple(fields_in(condition.parsed)), valid, what=f"field of {category.name}")
+        return compile_rule(rule, category.kinds)
     except SigmaError as error:
         raise file.error(f"{error}; mend the condition", document, "condition") from None
     except RuleError as error:
         # What is refused for its place already says which; the compiler does not know the place.
         raise error if str(error).startswith(file.name) else file.error(str(error), document, "detection") from None
+
+
+def _category(rule: SigmaRule, document: Document, file: RuleFile) -> Category:
+    source = rule.logsource
+    if source.product not in (None, "linux") or source.service is not None:
+        raise file.error(
+            "events are of `product: linux` and have no service; mend the logsource", document, "logsource"
+        )
+    names = [category.name for category in CATEGORIES]
+    if source.category is None:
+        raise file.error(f"the logsource has no category; add one of {', '.join(names)}", document, "logsource")
+    check_names(file, document, (source.category,), names, what="category")
+    category = category_named(source.category)
+    if category is None:
+        raise file.error(f"unknown category {source.category!a}", document, "logsource")
+    return category
+
+
+def _check_selections(rule: SigmaRule, document: Document, file: RuleFile) -> None:
+    """Refuse selections that no condition names: they look as if they did something."""
+    words = {word for condition in rule.detection.condition for word in _WORD.findall(str(condition))}
+    for name in rule.detection.detections:
+        if name in words or ("them" in words and not name.startswith("_")):
+            continue
+        if not any("*" in word and fnmatchcase(name, word) for word in words):
+            raise file.error(f"selection {name!a} is not used; name it in the condition or remove it", document, name)
+
+
+def _techniques(rule: SigmaRule | SigmaCorrelationRule, document: Document, file: RuleFile) -> tuple[str, ...]:
+    techniques: dict[str, None] = {}
+    for tag in map(str, rule.tags):
+        if found := _TECHNIQUE.fullmatch(tag):
+            techniques[found[1].upper()] = None
+        elif _NEARLY.fullmatch(tag):
+            raise file.error(f"{tag!a} is not a technique; write it like attack.t1552.001", document, "tags")
+    if not techniques:
+        raise file.error("no ATT&CK technique is named; add one to `tags:`, e.g. attack.t1552.001", document, "tags")
+    return tuple(techniques)
 
 
 def _parsed(file: RuleFile) -> list[tuple[SigmaRule | SigmaCorrelationRule, Document]]:
@@ -96,6 +138,10 @@ def _parsed(file: RuleFile) -> list[tuple[SigmaRule | SigmaCorrelationRule, Docu
         kind = SigmaCorrelationRule if "correlation" in document.data else SigmaRule
         try:
             rules.append((kind.from_dict(document.data), document))
+        except SigmaRegularExpressionError as error:
+            # Regular expressions are RE2's: linear in the hostile string, hence without lookaround and references.
+            advice = "say what lookaround says with another selection and `not`"
+            raise file.error(f"{error}; {advice}", document, "detection") from None
         except SigmaError as error:
             raise file.error(f"{error}; see docs/rules.md for the form of a rule", document) from None
         except (AttributeError, KeyError, TypeError) as error:
@@ -122,19 +168,13 @@ def _described(  # noqa: PLR0913 - a rule is made of many things
     level = next((level for level in LEVELS if level == str(rule.level)), None)
     if level is None:
         raise file.error(f"the rule has no level; add `level:` with one of {', '.join(LEVELS)}", document)
-    techniques = [found[1].upper() for tag in rule.tags if (found := _TECHNIQUE.fullmatch(str(tag)))]
-    for tag in rule.tags:
-        if str(tag).lower().startswith("attack.t") and _looks_like_technique(str(tag)) and not _TECHNIQUE.fullmatch(str(tag)):
-            raise file.error(f"{str(tag)!a} is not a technique; write it like attack.t1552.001", document, "tags")
-    if not techniques:
-        raise file.error("the rule names no ATT&CK technique; add one to `tags:`, e.g. attack.t1552.001", document, "tags")
     return Rule(
         id=str(rule.id),
         name=name,
         path=file.name,
         title=rule.title,
         level=level,
-        attack=tuple(dict.fromkeys(techniques)),
+        attack=_techniques(rule, document, file),
         nursery=nursery,
         description=(rule.description or "").strip(),
         why=explanation(file, document).why.strip(),

@@ -16,7 +16,7 @@ from collector.sigma.view import absent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from collector.sigma.evaluate import Predicate
+    from collector.sigma.rule import Selection
     from collector.sigma.view import Value, View
 
 Key: TypeAlias = "tuple[Value, ...]"
@@ -46,9 +46,7 @@ class Step:
     """One base rule of a correlation."""
 
     name: str
-    kinds: frozenset[type]
-    """Classes of the events it can match."""
-    predicate: Predicate
+    selection: Selection
     group_by: tuple[str, ...]
     """Fields of the correlation's `group-by`, aliases resolved for this rule."""
 
@@ -110,12 +108,10 @@ def group_value(view: View, name: str) -> Value:
         return RUN
     if name != PROCESS_TREE:
         return view.value(name)
-    pid = view.event.pid
-    if not pid:
-        return None
-    lineage = (pid, *view.context.processes.ancestors(pid))
+    event = view.event
+    above = view.context.processes.ancestors(event.pid, event.ts)
     # The last is the root of the phase; its child is where the branches part.
-    return lineage[-2] if len(lineage) > 1 else pid
+    return above[-2].pid if len(above) > 1 else event.pid or None
 
 
 def event_count(least: int, timespan: float) -> Finder:

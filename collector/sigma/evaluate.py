@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
 from functools import partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from sigma.conditions import (
     ConditionAND,
@@ -20,6 +19,7 @@ from sigma.conditions import (
     ConditionOR,
     ConditionValueExpression,
 )
+from sigma.policy import default_policy
 from sigma.types import (
     CompareOperators,
     SigmaBool,
@@ -37,36 +37,39 @@ from sigma.types import (
 )
 
 from collector.errors import RuleError
+from collector.sigma.fields import getters_by_kind
+from collector.sigma.plan import possible_kinds, selective_first
+from collector.sigma.rule import Predicate, Selection
 from collector.sigma.strings import Test, any_of, glob_of
 from collector.sigma.view import View, absent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sigma.rule import SigmaRule
     from sigma.types import SigmaType
 
-Predicate: TypeAlias = Callable[[View], bool]
-
-REGEX_WINDOW = 16 * 1024
-"""Regular expressions may backtrack and the strings are hostile: of a longer string only this many characters at its
-beginning and at its end are searched. Plain strings and wildcards are matched over the whole string."""
+    from collector.events import Event
 
 
-def compile_rule(rule: SigmaRule) -> Predicate:
+def compile_rule(rule: SigmaRule, kinds: Iterable[type[Event]]) -> Selection:
     """Compile the condition of a rule; where it has several, any of them will do.
 
     Args:
         rule: A rule that pySigma has parsed.
+        kinds: The kinds of events in its category.
 
     Returns:
-        A function that says whether an event matches.
+        Which events match; of the kinds only those that can.
 
     Raises:
         RuleError: The condition uses something that cannot be evaluated.
         sigma.exceptions.SigmaError: The condition does not parse, or names a selection that does not exist.
     """
-    return _any([compile_condition(condition.parsed) for condition in rule.detection.parsed_condition])
+    trees = [condition.parsed for condition in rule.detection.parsed_condition]
+    getters = getters_by_kind()
+    possible = possible_kinds(trees, {kind: getters[kind] for kind in kinds}, compile_condition)
+    return Selection(possible, _any([compile_condition(tree) for tree in trees]))
 
 
 def compile_condition(node: object) -> Predicate:
@@ -83,7 +86,7 @@ def compile_condition(node: object) -> Predicate:
     """
     match node:
         case ConditionAND():
-            return _all([compile_condition(child) for child in node.args])
+            return _all([compile_condition(child) for child in selective_first(node.args)])
         case ConditionOR():
             return _any(_alternatives(node.args))
         case ConditionNOT():
@@ -110,23 +113,29 @@ def _alternatives(nodes: Sequence[object]) -> list[Predicate]:
 
 
 def _all(parts: list[Predicate]) -> Predicate:
-    match parts:
-        case [one]:
-            return one
-        case [one, two]:
-            return lambda view: one(view) and two(view)
-        case _:
-            return lambda view: all(part(view) for part in parts)
+    if len(parts) == 1:
+        return parts[0]
+
+    def predicate(view: View) -> bool:
+        for part in parts:  # noqa: SIM110 - this and the next are the innermost loops of a run; a generator is slower
+            if not part(view):
+                return False
+        return True
+
+    return predicate
 
 
 def _any(parts: list[Predicate]) -> Predicate:
-    match parts:
-        case [one]:
-            return one
-        case [one, two]:
-            return lambda view: one(view) or two(view)
-        case _:
-            return lambda view: any(part(view) for part in parts)
+    if len(parts) == 1:
+        return parts[0]
+
+    def predicate(view: View) -> bool:
+        for part in parts:  # noqa: SIM110
+            if part(view):
+                return True
+        return False
+
+    return predicate
 
 
 def _field_test(field: str, value: SigmaType) -> Predicate:
@@ -164,7 +173,7 @@ def _strings_test(field: str, values: Iterable[SigmaString], *, cased: bool) -> 
         return _text_test(field, test)
 
     def predicate(view: View) -> bool:
-        for text in view.folded(field):  # noqa: SIM110 - this is the innermost loop of a run
+        for text in view.folded(field):  # noqa: SIM110
             if test(text):
                 return True
         return False
@@ -195,12 +204,15 @@ def _regex_test(value: SigmaRegularExpression) -> Test:
     flags = re.NOFLAG
     for flag in value.flags:
         flags |= value.sigma_to_python_flags[flag]
-    search = re.compile(str(value.regexp), flags).search
+    # pySigma's engine is RE2: hostile strings cannot make it backtrack, so their length need not be bounded here.
+    search = default_policy.regex_engine.compile(str(value.regexp), flags).search
 
     def test(text: str) -> bool:
-        if len(text) <= REGEX_WINDOW:
+        try:
             return search(text) is not None
-        return search(text[:REGEX_WINDOW]) is not None or search(text[-REGEX_WINDOW:]) is not None
+        except UnicodeEncodeError:
+            # RE2 works on UTF-8, which has no place for the halves of surrogate pairs.
+            return search(text.encode("utf-8", "replace").decode()) is not None
 
     return test
 

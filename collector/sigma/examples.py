@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from collector.errors import EventTextError
 from collector.events import ProcessExec, ProcessStart
 from collector.findings import match
+from collector.processes import Execution, Process, ProcessTable
 from collector.sigma.parse import explanation
 from collector.sigma.rule import Rule, RuleSet
 from collector.sigma.view import Context
@@ -26,46 +26,38 @@ USER = "dev"
 """Whose home the examples play in."""
 
 
-class ToldProcesses:
-    """Processes as far as a list of events tells of them; see `collector.sigma.view.Processes`."""
+def processes_told(events: Iterable[AnyEvent]) -> ProcessTable:
+    """Make a table of processes from what events tell of them.
 
-    def __init__(self, events: Iterable[AnyEvent]) -> None:
-        self._parents: dict[int, int] = {}
-        self._programs: dict[int, list[tuple[float, str, str]]] = {}
-        for event in events:
-            if isinstance(event, ProcessStart):
-                self._parents[event.pid] = event.parent
-            elif isinstance(event, ProcessExec):
-                if event.parent:
-                    self._parents.setdefault(event.pid, event.parent)
-                    parent = (float("-inf"), event.parent_image, " ".join(event.parent_argv))
-                    self._programs.setdefault(event.parent, [parent])
-                if not event.errno:
-                    program = (event.ts, event.image, " ".join(event.argv))
-                    self._programs.setdefault(event.pid, []).append(program)
+    Args:
+        events: Events in order of time; `process.start` and `process.exec` are looked at.
 
-    def image(self, pid: int, ts: float) -> str:
-        """Path of the program that `pid` ran at `ts`; a fork runs what its parent does."""
-        return self._program(pid, ts)[1]
-
-    def command_line(self, pid: int, ts: float) -> str:
-        """Arguments of that program, joined with spaces."""
-        return self._program(pid, ts)[2]
-
-    def ancestors(self, pid: int) -> tuple[int, ...]:
-        """Parents of `pid` that the events tell of, nearest first."""
-        found: dict[int, None] = {}
-        while (pid := self._parents.get(pid, 0)) and pid not in found:
-            found[pid] = None
-        return tuple(found)
-
-    def _program(self, pid: int, ts: float) -> tuple[float, str, str]:
-        for one in (pid, *self.ancestors(pid)):
-            programs = self._programs.get(one, [])
-            before = bisect_right(programs, ts, key=lambda program: program[0])
-            if before:
-                return programs[before - 1]
-        return (0.0, "", "")
+    Returns:
+        The processes named there. A parent that executes nothing itself runs what its child says of it.
+    """
+    parents: dict[int, tuple[int, float]] = {}
+    programs: dict[int, list[Execution]] = {}
+    phases: dict[int, str] = {}
+    for event in events:
+        phases.setdefault(event.pid, event.phase)
+        if not isinstance(event, (ProcessStart, ProcessExec)):
+            continue
+        if event.parent:
+            parents.setdefault(event.pid, (event.parent, event.ts))
+            phases.setdefault(event.parent, event.phase)
+        if isinstance(event, ProcessExec):
+            if event.parent_image:
+                programs.setdefault(event.parent, [Execution(0.0, event.parent_image, event.parent_argv, "")])
+            if not event.errno:
+                execution = Execution(event.ts, event.image, event.argv, event.cwd, event.source)
+                programs.setdefault(event.pid, []).append(execution)
+    rows: dict[int, Process] = {}
+    for pid in sorted(phases, key=lambda pid: parents.get(pid, (0, 0.0))[1]):
+        parent, started = parents.get(pid, (0, 0.0))
+        above = rows.get(parent)
+        inherited = above.execution(started) if above is not None else None
+        rows[pid] = Process(pid, parent, phases[pid], started, None, inherited, tuple(programs.get(pid, ())), ())
+    return ProcessTable(rows.values())
 
 
 def prove(rule: Rule, document: Document, file: RuleFile) -> None:
@@ -81,7 +73,7 @@ def prove(rule: Rule, document: Document, file: RuleFile) -> None:
     """
     for example in explanation(file, document).examples:
         events = _events(example, document, file)
-        fired = bool(match(RuleSet((rule,), ""), events, Context(HOME, USER, ToldProcesses(events))))
+        fired = bool(match(RuleSet((rule,), ""), events, Context(HOME, USER, processes_told(events))))
         if fired is example.match:
             continue
         did = "matches, but says that it must not" if fired else "does not match, but says that it does"

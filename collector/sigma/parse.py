@@ -138,7 +138,7 @@ def explanation(file: RuleFile, document: Document) -> Explanation:
     block = document.data.get("fumehood")
     if not isinstance(block, dict) or not str(block.get("why") or "").strip():
         raise file.error("the rule must say why it matters; add `fumehood:` with `why:`", document, "fumehood")
-    check_names(file, document, block, Explanation.__struct_fields__, "key of fumehood")
+    check_names(file, document, block, Explanation.__struct_fields__, what="key of fumehood")
     try:
         told = msgspec.convert(block, Explanation)
     except msgspec.ValidationError as error:
@@ -150,8 +150,8 @@ def explanation(file: RuleFile, document: Document) -> Explanation:
     return told
 
 
-def check_names(  # noqa: PLR0913 - file and document say where, the rest says what
-    file: RuleFile, document: Document, given: Collection[Any], valid: Collection[str], what: str, remedy: str = ""
+def check_names(
+    file: RuleFile, document: Document, given: Collection[Any], valid: Collection[str], *, what: str
 ) -> None:
     """Refuse names that do not exist.
 
@@ -161,7 +161,6 @@ def check_names(  # noqa: PLR0913 - file and document say where, the rest says w
         given: Names used.
         valid: Names that exist.
         what: What they name.
-        remedy: What to do when no valid name is near.
 
     Raises:
         RuleError: A name is not valid; the message names the nearest that is.
@@ -172,7 +171,7 @@ def check_names(  # noqa: PLR0913 - file and document say where, the rest says w
         near = get_close_matches(str(name), valid, n=1) or [
             candidate for candidate in valid if candidate.lower() == str(name).lower()
         ]
-        advice = f"did you mean {near[0]!r}?" if near else remedy or f"there are: {', '.join(sorted(valid))}"
+        advice = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(valid))}"
         raise file.error(f"unknown {what} {str(name)!a:.60}; {advice}", document, str(name))
 
 
@@ -182,6 +181,8 @@ def _documents(text: str) -> tuple[Document, ...]:
         documents = []
         while loader.check_node():
             node = loader.get_node()
+            if node is None:
+                break
             data = loader.construct_document(node)
             if not isinstance(data, dict):
                 raise yaml.YAMLError(f"line {node.start_mark.line + 1} begins a document that is not a mapping")
@@ -192,7 +193,7 @@ def _documents(text: str) -> tuple[Document, ...]:
 
 
 def _check_keys(file: RuleFile, document: Document) -> None:
-    check_names(file, document, document.data, KEYS, "key")
+    check_names(file, document, document.data, KEYS, what="key")
     correlation = document.data.get("correlation")
     if isinstance(correlation, dict):
-        check_names(file, document, correlation, CORRELATION_KEYS, "key of correlation")
+        check_names(file, document, correlation, CORRELATION_KEYS, what="key of correlation")

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collector.sigma.correlate import Correlation
-    from collector.sigma.evaluate import Predicate
+    from collections.abc import Callable
 
+    from collector.events import Event
+    from collector.sigma.correlate import Correlation
+    from collector.sigma.view import View
+
+Predicate: TypeAlias = "Callable[[View], bool]"
 Level: TypeAlias = Literal["informational", "low", "medium", "high", "critical"]
 LEVELS: tuple[Level, ...] = ("critical", "high", "medium", "low", "informational")
 """Gravest first."""
@@ -18,7 +22,7 @@ LEVELS: tuple[Level, ...] = ("critical", "high", "medium", "low", "informational
 class Selection:
     """What a rule over single events looks for."""
 
-    kinds: frozenset[type]
+    kinds: frozenset[type[Event]]
     """Classes of the events it can match."""
     predicate: Predicate
 

@@ -31,21 +31,21 @@ def image(event: AnyEvent, context: Context) -> Value:
     """Give the program: the one executed, or the one that the event's process ran then."""
     if isinstance(event, ProcessExec):
         return event.image
-    return context.processes.image(event.pid, event.ts) if event.pid else None
+    return _image_of(event.pid, event.ts, context)
 
 
 def command_line(event: AnyEvent, context: Context) -> Value:
     """Give the arguments, joined with spaces: those executed, or those of the event's process."""
     if isinstance(event, ProcessExec):
         return " ".join(event.argv)
-    return context.processes.command_line(event.pid, event.ts) if event.pid else None
+    return _command_line_of(event.pid, event.ts, context)
 
 
 def parent_image(event: AnyEvent, context: Context) -> Value:
     """Give the program of the parent of a process that executed something."""
     if not isinstance(event, ProcessExec):
         return None
-    return event.parent_image or (context.processes.image(event.parent, event.ts) if event.parent else "")
+    return event.parent_image or _image_of(event.parent, event.ts, context)
 
 
 def parent_command_line(event: AnyEvent, context: Context) -> Value:
@@ -54,15 +54,16 @@ def parent_command_line(event: AnyEvent, context: Context) -> Value:
         return None
     if event.parent_argv:
         return " ".join(event.parent_argv)
-    return context.processes.command_line(event.parent, event.ts) if event.parent else ""
+    return _command_line_of(event.parent, event.ts, context)
 
 
 def ancestors(event: AnyEvent, context: Context) -> Value:
     """Give the programs of the parents of the event's process, nearest first."""
     if not event.pid:
         return None
-    processes = context.processes
-    return tuple(image for pid in processes.ancestors(event.pid) if (image := processes.image(pid, event.ts)))
+    above = context.processes.ancestors(event.pid, event.ts)
+    executions = (process.execution(event.ts) for process in above)
+    return tuple(execution.image for execution in executions if execution is not None)
 
 
 def home_path(event: AnyEvent, context: Context) -> Value:
@@ -78,3 +79,13 @@ def uri(event: HttpRequest) -> str:
     if not event.target.startswith("/"):
         return event.target if "://" in event.target else f"{event.host}/{event.target}"
     return f"{'https' if event.tls else 'http'}://{event.host}{event.target}"
+
+
+def _image_of(pid: int, ts: float, context: Context) -> Value:
+    execution = context.processes.execution(pid, ts)
+    return None if execution is None else execution.image
+
+
+def _command_line_of(pid: int, ts: float, context: Context) -> Value:
+    execution = context.processes.execution(pid, ts)
+    return None if execution is None else " ".join(execution.argv)

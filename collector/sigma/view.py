@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from collector.events import AnyEvent
+    from collector.processes import ProcessTable
 
 Value: TypeAlias = str | int | bool | tuple[str, ...] | None
 """What a field can be. An empty string, an empty tuple and None all mean that there is nothing to say."""
-
-
-class Processes(Protocol):
-    """What rules need to know about the processes of a run."""
-
-    def image(self, pid: int, ts: float) -> str:
-        """Path of the program that process `pid` ran at `ts` (seconds since the epoch); empty when unknown."""
-
-    def command_line(self, pid: int, ts: float) -> str:
-        """Arguments of that program, joined with spaces; empty when unknown."""
-
-    def ancestors(self, pid: int) -> tuple[int, ...]:
-        """Parent, grandparent, ... of `pid`, up to and with the root of its phase; empty for a root or an unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +22,7 @@ class Context:
     home: str
     """The tracee's home directory, without a final slash."""
     user: str
-    processes: Processes
+    processes: ProcessTable
 
 
 Getter: TypeAlias = "Callable[[AnyEvent, Context], Value]"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from collector.strace import grammar
 from collector.strace.items import Call, Exit, Item, Note, Signal, Unparsed
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterable, Iterator
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -33,9 +36,7 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
         lines: the trace, one line each, with or without the newline.
     """
     pending: dict[bytes, _Pending] = {}
-    number = 0
-    for raw in lines:
-        number += 1
+    for number, raw in enumerate(lines, 1):
         line = raw.rstrip(b"\r\n")
         match = grammar.CALL.match(line)
         if match is not None and not pending:

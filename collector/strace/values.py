@@ -106,8 +106,8 @@ def descriptor(number: int, annotation: bytes) -> Descriptor:
 
 
 def _text(token: bytes) -> Text:
-    abstract = token[0] == 0x40  # @
-    truncated = token[-1] == 0x2E  # the dots after the closing quote
+    abstract = token.startswith(b"@")
+    truncated = token.endswith(b".")
     return Text(unescape(token[1 + abstract : -4 if truncated else -1]), truncated, abstract)
 
 
@@ -163,31 +163,32 @@ def parse_arguments(raw: bytes) -> tuple[Argument, ...] | None:
 
 def _step(frame: _Frame, stack: list[_Frame], match: re.Match[bytes]) -> _Frame | None:
     kind, token = match.lastgroup, match[0]
-    if kind == "sep":
-        return frame if frame.close_item() else None
     if kind == "close":
         return _closed(frame, stack, token)
-    if kind == "arrow":
-        if not frame.close_item():
-            return None
-        frame.name = "=>"
-        return frame
     if kind == "open":
         return _opened(frame, stack, token)
+    understood = frame.close_item() if kind in {"sep", "arrow"} else _take(frame, kind, token)
+    if kind == "arrow":
+        frame.name = "=>"
+    return frame if understood else None
+
+
+def _take(frame: _Frame, kind: str | None, token: bytes) -> bool:
+    """Puts a name or a value in the frame's hand; false when there is one already."""
     if frame.value is not None:
         # Only a comment may follow a value.
-        return frame if kind == "word" and token.startswith(b" /*") else None
+        return kind == "word" and token.startswith(b" /*")
     if kind == "key":
-        if frame.name not in {"", "=>"}:
-            return None
+        free = frame.name in {"", "=>"}
         frame.name = token[:-1].decode("ascii")
-    elif kind == "text":
+        return free
+    if kind == "text":
         frame.value = _text(token)
     elif kind == "fd":
         frame.value = _fd(token)
     else:
         frame.value = Word(token)
-    return frame
+    return True
 
 
 def _opened(frame: _Frame, stack: list[_Frame], token: bytes) -> _Frame | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import msgspec
 
 from sandbox.errors import IntakeError
-from sandbox.registry.errors import IntegrityError, NotFoundError, RegistryError, UnreachableError
 from sandbox.intake.quoting import quoted
+from sandbox.registry.errors import IntegrityError, NotFoundError, RegistryError, UnreachableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +37,12 @@ class ProjectFile(msgspec.Struct, frozen=True, kw_only=True):
 class Source(Protocol):
     """What the intake needs of `sandbox.registry.fetch.Fetcher`."""
 
-    def index(self, project: str) -> IndexAnswer:
-        """The project's page."""
+    @property
+    def index_urls(self) -> tuple[str, ...]:
+        """Every configured index, without credentials."""
+
+    def page(self, url: str) -> IndexAnswer:
+        """One index page by its address."""
 
     def file(self, url: str, sha256: str = "") -> Path:
         """A verified copy of a file."""
@@ -55,31 +60,45 @@ class _JsonPage(msgspec.Struct):
     files: list[_JsonFile]
 
 
-def project_files(source: Source, name: str, asked: str) -> tuple[ProjectFile, ...]:
-    """Every file of a project.
+def project_files(source: Source, name: str) -> tuple[ProjectFile, ...]:
+    """Every file of a project in all configured indexes, which pip takes together too.
 
     Args:
         source: The fetcher.
         name: Normalised name of the project.
-        asked: The index as configured, without credentials, for messages.
 
     Raises:
-        IntakeError: The project is unknown, or the index cannot be asked or understood.
+        IntakeError: The project is unknown, or an index cannot be asked or understood.
     """
+    found: dict[str, ProjectFile] = {}
+    known = False
+    for base in source.index_urls:
+        page = _page(source, base, name)
+        known = known or page is not None
+        for file in page or ():
+            found.setdefault(file.filename, file)
+    if not known:
+        raise IntakeError(f"no package {quoted(name)} on {' or '.join(source.index_urls)}; check the name")
+    return tuple(found.values())
+
+
+def _page(source: Source, base: str, name: str) -> tuple[ProjectFile, ...] | None:
+    """The files that one index names, or None when it does not know the project."""
     try:
-        answer = source.index(name)
+        answer = source.page(f"{base}/{name}/")
+        return parse_page(answer.body, answer.content_type, answer.url)
     except NotFoundError as error:
-        raise IntakeError(f"no package {quoted(name)} on {asked}; check the name") from error
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise IntakeError(f"the package index {base} refuses us: {error}") from error
     except UnreachableError as error:
         raise IntakeError(
-            f"the package index {asked} cannot be reached: {error}; check the network, PIP_INDEX_URL and PIP_CERT"
+            f"the package index {base} cannot be asked: {error}; check the network, PIP_INDEX_URL and PIP_CERT"
         ) from error
     except RegistryError as error:
-        raise IntakeError(f"the package index {asked} gave no usable answer: {error}; check PIP_INDEX_URL") from error
-    try:
-        return parse_page(answer.body, answer.content_type, answer.url)
+        raise IntakeError(f"the package index {base} gave no usable answer: {error}; check PIP_INDEX_URL") from error
     except ValueError as error:  # msgspec's errors are ValueErrors
-        raise IntakeError(f"{asked} did not answer with an index page ({error}); check PIP_INDEX_URL") from error
+        raise IntakeError(f"{base} did not answer with an index page ({error}); check PIP_INDEX_URL") from error
 
 
 def download(source: Source, file: ProjectFile) -> Path:
@@ -97,9 +116,13 @@ def download(source: Source, file: ProjectFile) -> Path:
             "and if it stays so do not trust this index or mirror"
         ) from error
     except NotFoundError as error:
-        raise IntakeError(f"{host} does not have {quoted(file.filename)} though the index names it; try later") from error
+        raise IntakeError(
+            f"{host} does not have {quoted(file.filename)} though the index names it; try later"
+        ) from error
     except RegistryError as error:
-        raise IntakeError(f"{quoted(file.filename)} cannot be fetched from {host}: {error}; check the network") from error
+        raise IntakeError(
+            f"{quoted(file.filename)} cannot be fetched from {host}: {error}; check the network"
+        ) from error
 
 
 def parse_page(body: bytes, content_type: str, url: str) -> tuple[ProjectFile, ...]:

@@ -7,10 +7,15 @@ refusing early, with a reason, what no honest build makes.
 from __future__ import annotations
 
 import posixpath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from sandbox.errors import IntakeError
 from sandbox.intake.quoting import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_MEMBERS = 100_000
 MAX_TOTAL = 2 * 1024**3
@@ -33,6 +38,37 @@ class Member(NamedTuple):
     """Target of a symbolic link, relative to the link."""
     hard: str | None = None
     """Target of a hard link, relative to the archive's top."""
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What a checked archive holds."""
+
+    names: tuple[str, ...]
+    """Regular members."""
+    tops: frozenset[str]
+    """First components of all names."""
+    kept: dict[str, bytes]
+    """Content of the few members that were asked for."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which members to keep in memory."""
+
+    test: Callable[[str], bool]
+    limit: int
+    """Bytes of the largest; a larger one is refused."""
+
+    def check(self, name: str, size: int) -> bool:
+        """Whether to keep a member.
+
+        Raises:
+            IntakeError: It is wanted, and larger than the limit.
+        """
+        if not self.test(name):
+            return False
+        if size > self.limit:
+            raise IntakeError(f"{quoted(name)} in the archive is larger than {self.limit} bytes; not analysed")
+        return True
 
 
 class Members:

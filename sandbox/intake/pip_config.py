@@ -96,7 +96,9 @@ def read_pip_configuration(environment: Mapping[str, str] | None = None) -> PipC
         ignored.append("proxy (set HTTPS_PROXY instead)")
     if ignored:
         structlog.get_logger(__name__).info("pip settings that are not consulted", settings=ignored)
-    certificate = options.get("cert") or next((environment[name] for name in _TLS_VARIABLES if environment.get(name)), "")
+    certificate = options.get("cert") or next(
+        (environment[name] for name in _TLS_VARIABLES if environment.get(name)), ""
+    )
     return PipConfiguration(
         index_url=index_url,
         extra_index_urls=extra,
@@ -113,7 +115,7 @@ def read_pip_configuration(environment: Mapping[str, str] | None = None) -> PipC
 
 
 def _ask_pip() -> tuple[dict[str, str], str, tuple[str, ...]]:
-    """pip's effective options for `install`, its default index and its default hosts."""
+    """Pip's effective options for `install`, its default index and its default hosts."""
     # pip replaces the process's logger class as soon as it is imported: so it is imported only here, and the
     # class is put back. Its own modules must all be loaded in between, as they need theirs.
     logger_class = logging.getLoggerClass()

@@ -6,14 +6,13 @@ import gzip
 import io
 import tarfile
 import zlib
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from sandbox.errors import IntakeError
-from sandbox.intake.members import Member, Members, check_size
+from sandbox.intake.members import Contents, Member, Members, Wanted, check_size
 from sandbox.intake.quoting import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 _CHUNK = 1024 * 1024
@@ -25,7 +24,7 @@ _BROKEN = "it is not a whole .tar.gz archive; download or build it again"
 class _Bounded(io.RawIOBase):
     """What gzip unpacks, read forward only, with its size measured rather than believed."""
 
-    def __init__(self, stream: IO[bytes], compressed: int) -> None:
+    def __init__(self, stream: gzip.GzipFile, compressed: int) -> None:
         super().__init__()
         self._stream = stream
         self._compressed = compressed
@@ -56,47 +55,48 @@ class _Bounded(io.RawIOBase):
         return self._position
 
 
-class Tar:
-    """A checked tar archive: `names` of its regular members and `tops`, its top-level entries.
+def read_tar(path: Path, wanted: Wanted) -> Contents:
+    """Check a compressed tar archive and read the wanted members.
 
     Args:
         path: A private copy of the file.
-        wanted: Whether a member of this name is to be kept in memory.
-        limit: Bytes of the largest member kept.
+        wanted: Which members to keep.
 
     Raises:
         IntakeError: It is no such archive, or one that no honest build makes.
     """
+    reader = _Reader(wanted, path.stat().st_size)
+    try:
+        with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as unpacked:
+            reader.read(_Bounded(unpacked, path.stat().st_size))
+    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, OverflowError) as error:
+        raise IntakeError(f"{_BROKEN} ({quoted(str(error))})") from error
+    reader.members.finish()
+    return Contents(tuple(reader.names), frozenset(reader.members.tops), reader.kept)
 
-    def __init__(self, path: Path, wanted: Callable[[str], bool], limit: int) -> None:
+
+class _Reader:
+    """What one pass over an archive gathers."""
+
+    def __init__(self, wanted: Wanted, compressed: int) -> None:
+        self.members = Members()
         self.names: list[str] = []
         self.kept: dict[str, bytes] = {}
-        members = Members()
-        try:
-            with path.open("rb") as raw, gzip.GzipFile(fileobj=raw) as unpacked:
-                bounded = _Bounded(unpacked, path.stat().st_size)
-                # RawIOBase and tarfile's protocol agree on read, seek and tell, all that is used here.
-                with tarfile.open(fileobj=bounded, mode="r:") as archive:
-                    while (member := archive.next()) is not None:
-                        self._take(archive, member, members, wanted, limit)
-                        archive.members.clear()  # tarfile would keep every one of them
-        except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, OverflowError) as error:
-            raise IntakeError(f"{_BROKEN} ({quoted(str(error))})") from error
-        members.finish()
-        self.tops: frozenset[str] = frozenset(members.tops)
+        self._wanted = wanted
+        self._compressed = compressed
+        self._declared = 0
 
-    def _take(
-        self,
-        archive: tarfile.TarFile,
-        member: tarfile.TarInfo,
-        members: Members,
-        wanted: Callable[[str], bool],
-        limit: int,
-    ) -> None:
+    def read(self, stream: _Bounded) -> None:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                self._take(archive, member)
+                # tarfile would keep every one of them; its stubs do not know the attribute.
+                archive.members.clear()  # type: ignore[attr-defined]
+
+    def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
             raise IntakeError(f"the archive holds a device or pipe: {quoted(member.name)}; do not install it")
-        check_size(member.size, self_size(archive))
-        name = members.add(
+        name = self.members.add(
             Member(
                 member.name,
                 member.isdir(),
@@ -106,9 +106,9 @@ class Tar:
         )
         if not member.isreg():
             return
+        self._declared += member.size  # a sparse member unpacks to more than it takes in the stream
+        check_size(self._declared, self._compressed)
         self.names.append(name)
-        if wanted(name):
-            if member.size > limit:
-                raise IntakeError(f"{quoted(name)} in the archive is larger than {limit} bytes; not analysed")
+        if self._wanted.check(name, member.size):
             content = archive.extractfile(member)
-            self.kept[name] = content.read(limit) if content else b""
+            self.kept[name] = content.read(self._wanted.limit) if content else b""

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from sandbox.errors import IntakeError
-from sandbox.intake.members import Member, Members, check_count, check_size
+from sandbox.intake.members import Contents, Member, Members, Wanted, check_count, check_size
 from sandbox.intake.quoting import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 _END = struct.Struct("<4s4H2LH")
@@ -30,40 +30,25 @@ _MAX_LINK = 4_096
 _BROKEN = "it is not a whole zip archive; download or build it again"
 
 
-class Zip:
-    """A checked zip archive; `names` are its regular members.
+def read_zip(path: Path, wanted: Wanted) -> Contents:
+    """Check a zip archive and read the wanted members.
 
     Args:
         path: A private copy of the file.
+        wanted: Which members to keep.
 
     Raises:
         IntakeError: It is no zip archive, or one that no honest build makes.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with _reading(path) as stream:
-            _count_entries(stream, path.stat().st_size)
-            with zipfile.ZipFile(stream) as archive:
-                self._entries = _checked(archive, path.stat().st_size)
-                _check_layout(stream, archive.infolist(), archive.start_dir)
-        self.names: tuple[str, ...] = tuple(self._entries)
-
-    def read(self, wanted: Callable[[str], bool], limit: int) -> dict[str, bytes]:
-        """The contents of the members whose name is wanted.
-
-        Raises:
-            IntakeError: One is larger than `limit` bytes, or damaged.
-        """
-        found = {}
-        with _reading(self._path) as stream, zipfile.ZipFile(stream) as archive:
-            for name, entry in self._entries.items():
-                if not wanted(name):
-                    continue
-                if entry.file_size > limit:
-                    raise IntakeError(f"{quoted(name)} in the archive is larger than {limit} bytes; not analysed")
-                found[name] = archive.read(entry)  # zipfile stops at the declared size
-        return found
+    size = path.stat().st_size
+    with _reading(path) as stream:
+        _count_entries(stream, size)
+        with zipfile.ZipFile(stream) as archive:
+            members, regular = _checked(archive, size)
+            _check_layout(stream, archive.infolist(), archive.start_dir)
+            # zipfile stops at the declared size, whatever the compressed bytes hold.
+            kept = {name: archive.read(entry) for name, entry in regular.items() if wanted.check(name, entry.file_size)}
+    return Contents(tuple(regular), frozenset(members.tops), kept)
 
 
 @contextmanager
@@ -110,8 +95,8 @@ def _count_entries(stream: IO[bytes], size: int) -> None:
     stream.seek(0)
 
 
-def _checked(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Check every member; the regular ones by their clean name."""
+def _checked(archive: zipfile.ZipFile, size: int) -> tuple[Members, dict[str, zipfile.ZipInfo]]:
+    """Check every member; all of them, and the regular ones by their clean name."""
     members = Members()
     regular = {}
     # The declared sizes can be trusted: zipfile, which pip unpacks with too, reads no byte beyond them.
@@ -134,7 +119,7 @@ def _checked(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         if not entry.is_dir() and link is None:
             regular[name] = entry
     members.finish()
-    return regular
+    return members, regular
 
 
 def _check_layout(stream: IO[bytes], entries: list[zipfile.ZipInfo], directory: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -75,6 +76,27 @@ def variables(environment: Environment, profile: Profile, planted: Mapping[str, 
         **dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"), _AUTHORITIES),
         **planted,
     }
+
+
+def pip_conf(index_urls: Sequence[str], default_index_url: str) -> bytes:
+    """Pip's system-wide configuration in the pod: the worker's indexes, without their credentials.
+
+    Args:
+        index_urls: What the worker's pip is configured with, first the primary.
+        default_index_url: What the pod's pip asks when nothing is configured.
+    """
+    bare = [_without_credentials(url) for url in index_urls]
+    if bare in ([], [default_index_url]):
+        return b""
+    lines = ["[global]", f"index-url = {bare[0]}"]
+    if bare[1:]:
+        lines.append("extra-index-url = " + "\n    ".join(bare[1:]))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def commands(

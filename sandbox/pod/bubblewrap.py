@@ -22,7 +22,8 @@ import psutil
 from collector.manifest import Coverage, Isolation, Phase
 from sandbox import tracer
 from sandbox.errors import PodError
-from sandbox.gateway.config import GatewayConfig, GatewayLimits, MetadataService
+from sandbox.gateway.config import GatewayConfig, Metadata
+from sandbox.gateway.config import Limits as GatewayLimits
 from sandbox.pod import etc, tracee
 from sandbox.pod.init import InitPlan
 from sandbox.pod.interface import RESULT_FD, TRACEE_UID, PhaseCommand, PodPlan, Sample
@@ -263,17 +264,22 @@ class BubblewrapPod:
         )
 
     def _gateway_config(self, directory: Path) -> GatewayConfig:
-        limits = self._plan.limits
+        limits, gateway = self._plan.limits, self._plan.gateway
+        scratch = directory / "scratch"
+        scratch.mkdir(mode=0o700)
         return GatewayConfig(
             tcp_port=_TCP_PORT,
             dns_port=_DNS_PORT,
             records=str(directory / "gateway.jsonl"),
+            scratch=str(scratch),
             ca_certificate=str(directory / "ca.pem"),
             ca_key=str(directory / "ca.key"),
-            registry_socket=str(self._plan.gateway.registry_socket),
-            registry_hosts=self._plan.gateway.registry_hosts,
-            metadata=MetadataService(),
-            limits=GatewayLimits(recorded_bytes=limits.gateway_mb * _MEGABYTE),
+            registry_socket=str(gateway.registry_socket) if gateway.registry_hosts else "",
+            registry_hosts=gateway.registry_hosts,
+            metadata=Metadata(role=gateway.metadata["role"], document=gateway.metadata["credentials"])
+            if gateway.metadata
+            else Metadata(),
+            limits=GatewayLimits(record_bytes=limits.gateway_mb * _MEGABYTE, connections=limits.connections),
         )
 
 

@@ -61,12 +61,15 @@ def _label(path: Path) -> str:
     return f"profiles/{path.name}" if path.absolute().parent == directory else str(path)
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; opening a FIFO would otherwise wait for a writer before it could be refused."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read(path: Path, label: str) -> str:
     try:
-        # Without O_NONBLOCK, opening a FIFO would wait for a writer before it could be refused.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(path, "rb", opener=_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 raise ProfileError(f"{label}: a profile must be a regular file")
             data = stream.read(_MAX_BYTES + 1)
     except OSError as error:

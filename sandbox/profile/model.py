@@ -57,7 +57,7 @@ class Limits(Part, frozen=True, kw_only=True):
     gateway_mb: Annotated[int, Meta(ge=1, le=65_536)]
     """What the gateway records in the whole run, MiB."""
     connections: Annotated[int, Meta(ge=1, le=1_048_576)]
-    """TCP connections that the gateway records in the whole run."""
+    """TCP connections that the gateway holds open at one time."""
 
 
 class Persona(Part, frozen=True, kw_only=True):

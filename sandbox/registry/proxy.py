@@ -62,6 +62,7 @@ class RegistryProxy:
         self._fetcher = fetcher
         self._policy = Policy(fetcher.index_urls, pod_index_url)
         self._lock = threading.Lock()
+        self._hosts: set[str] = set()
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="registry")
         self._acceptor = threading.Thread(target=self._accept, name="registry-accept", daemon=True)
@@ -84,6 +85,12 @@ class RegistryProxy:
         self._path.unlink(missing_ok=True)
         self._pool.shutdown(cancel_futures=True)
         self._records.close()
+
+    @property
+    def link_hosts(self) -> tuple[str, ...]:
+        """Hosts of files that index answers named so far; they are the registry too."""
+        with self._lock:
+            return tuple(sorted(self._hosts))
 
     def _accept(self) -> None:
         self._listener.settimeout(_ACCEPT_POLL)
@@ -133,6 +140,8 @@ class RegistryProxy:
         etag = f'"{digest[:32]}"'
         headers = {"content-type": page.content_type, "etag": etag, "cache-control": "max-age=0", "vary": "Accept"}
         hosts = tuple(sorted({host_of(link.url) for link in page.files}))[:_MAX_LINK_HOSTS]
+        with self._lock:
+            self._hosts.update(hosts)
         if request.headers.get("if-none-match") == etag:
             reply = ProxyReply(_NOT_MODIFIED, headers, link_hosts=hosts)
             return _Answer(reply=reply, cached=page.cached)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _INDENT: Final = 2
-_GAP: Final = 2
+_NARROWEST: Final = 24
+"""Columns that the last cell of a row needs for being folded in its own column."""
 
 
 def harmless(text: str, *, ascii_only: bool = False) -> str:
@@ -68,27 +69,32 @@ class Page:
     def line(self, line: Text, indent: int = 0) -> None:
         """Write one line, `indent` steps from the edge."""
         if self._fold:
-            self._console.print(Padding(line, (0, 0, 0, indent * _INDENT)), overflow="fold", highlight=False)
+            self._folded(line, indent)
         else:
             self._whole(Text(" " * (indent * _INDENT)) + line)
 
-    def rows(self, rows: Sequence[Sequence[Text]], indent: int = 1) -> None:
+    def rows(self, rows: Sequence[Sequence[Text]], indent: int = 1, gap: int = 2) -> None:
         """Write rows of equally many cells under each other; the last cell is as long as it needs to be."""
         if not rows:
             return
         widths = [max(row[column].cell_len for row in rows) for column in range(len(rows[0]) - 1)]
-        if self._fold and sum(widths) + _GAP * len(widths) + indent * _INDENT < self._console.width // 2:
-            table = Table.grid(padding=(0, _GAP, 0, 0))
+        left = self._console.width - indent * _INDENT - sum(widths) - gap * len(widths)
+        if self._fold and left >= _NARROWEST:
+            table = Table.grid(padding=(0, gap, 0, 0))
             for _ in widths:
                 table.add_column(no_wrap=True)
             table.add_column(overflow="fold")
             for row in rows:
                 table.add_row(*row)
-            self._console.print(Padding(table, (0, 0, 0, indent * _INDENT)), highlight=False)
+            self._folded(table, indent)
             return
         for row in rows:
-            cells = [cell + Text(" " * (width - cell.cell_len + _GAP)) for cell, width in zip(row, widths, strict=False)]
+            cells = [cell + Text(" " * (width - cell.cell_len + gap)) for cell, width in zip(row, widths, strict=False)]
             self.line(Text("").join([*cells, row[-1]]), indent)
+
+    def _folded(self, content: Text | Table, indent: int) -> None:
+        padded = Padding(content, (0, 0, 0, indent * _INDENT), expand=False)
+        self._console.print(padded, overflow="fold", highlight=False)
 
     def _whole(self, line: Text) -> None:
         line.rstrip()

@@ -1,1 +1,302 @@
-"""Placeholder."""
+"""Import every module of a distribution, each in a process of its own.
+
+Started as `<venv>/bin/python -I -S /opt/fumehood/importer.py --result-fd N --each S --budget S NAME`.
+
+This root process never runs package code. For each top-level name it forks a process that turns itself into
+an ordinary interpreter (`site` and the `.pth` files run) and imports the name; that process forks one more
+for each submodule, and so on down the tree, so that a package is imported once and not once per submodule.
+Every process announces itself on one socket; the kernel tells the root who is speaking, and the root alone
+keeps the time. A process that has threads must not be forked: its submodules start afresh from the root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import fumehood_driver as driver
+import fumehood_module_process as module_process
+
+del sys.path[0]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.metadata import Distribution
+
+PLANNED_LIMIT = 5000
+JOBS = 2
+SURVIVORS = 8
+TICK = 0.05
+QUIET = 5.0
+SCM_CREDENTIALS = 2
+ENDED = "its process ended during the import"
+BELOW = {"failed": "failed", "timed-out": "unreached"}
+STATES = ("imported", "failed", "timed-out", "unreached")
+LATE = ("test", "tests", "testing", "_vendor", "vendor", "examples")
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A module, or a directory that is only the way to one."""
+
+    name: str
+    is_file: bool = False
+    children: list[Node] = field(default_factory=list)
+    state: str = "planned"
+    reason: str = ""
+    fresh: bool = False  # had a process of its own, forked from the root
+    pid: int = 0
+    pidfd: int = -1
+    since: float = 0.0  # when it came into this state
+
+
+def plan(distribution: Distribution) -> tuple[Node, dict[str, Node], int]:
+    """List the importable modules as a tree; return its root, the nodes by name, and how many were too many."""
+    top = Node("")
+    nodes = {"": top}
+    suffixes = sorted(importlib.machinery.all_suffixes(), key=len, reverse=True)
+    found = {module_name(path.parts, suffixes) for path in distribution.files or ()}
+    names = sorted(found - {""}, key=lambda name: (name.count("."), name))
+    for name in names[:PLANNED_LIMIT]:
+        add(nodes, name).is_file = True
+    for node in nodes.values():
+        node.children.sort(key=lambda child: (child.name.rpartition(".")[2] in LATE, bool(child.children), child.name))
+    return top, nodes, len(names[PLANNED_LIMIT:])
+
+
+def module_name(parts: Sequence[str], suffixes: Sequence[str]) -> str:
+    """Return the dotted name of a file of the distribution, or an empty string when it is not a module."""
+    *directories, filename = parts
+    suffix = next((suffix for suffix in suffixes if filename.endswith(suffix)), None)
+    if suffix is None or "__pycache__" in directories:
+        return ""
+    stem = filename.removesuffix(suffix)
+    names = directories if stem == "__init__" else [*directories, stem]
+    if stem == "__main__" or not names or not all(name.isidentifier() for name in names):
+        return ""
+    name = ".".join(names)
+    return name if len(name) <= driver.NAME_LENGTH else ""
+
+
+def add(nodes: dict[str, Node], name: str) -> Node:
+    """Return the node of this name, made together with its parents when it is new."""
+    if name not in nodes:
+        nodes[name] = Node(name)
+        add(nodes, name.rpartition(".")[0]).children.append(nodes[name])
+    return nodes[name]
+
+
+def subtree(node: Node) -> Iterator[Node]:
+    """Yield the nodes below one."""
+    for child in node.children:
+        yield child
+        yield from subtree(child)
+
+
+def untouched(node: Node) -> Iterator[Node]:
+    """Yield the topmost nodes below one that nobody has tried."""
+    for child in node.children:
+        if child.state == "planned":
+            yield child
+        else:
+            yield from untouched(child)
+
+
+def belongs(name: str, job: str) -> bool:
+    """Tell whether a module is in the subtree of a job."""
+    return name == job or name.startswith(job + ".")
+
+
+class Supervisor:
+    """The root process's loop: starts jobs, believes only the kernel about who speaks, keeps the time."""
+
+    def __init__(self, top: Node, nodes: dict[str, Node], each: float, budget: float) -> None:
+        self.nodes = nodes
+        self.each = each
+        self.end = time.monotonic() + budget
+        self.queue = list(top.children)
+        self.jobs: dict[str, float] = {}  # name of a subtree's root -> when one of its processes was last heard
+        self.running: dict[str, Node] = {}  # name -> node whose import has not ended
+        self.alive: dict[str, Node] = {}  # name -> node whose import has ended, its process not (oldest first)
+        self.processors = sorted(os.sched_getaffinity(0))
+        self.selector = selectors.DefaultSelector()
+        self.channel, self.child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.channel.setblocking(False)
+        self.selector.register(self.channel, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Work until everything is done or the budget is spent."""
+        while (self.queue or self.jobs) and time.monotonic() < self.end:
+            while self.queue and len(self.jobs) < JOBS:
+                self.start(self.queue.pop(0))
+            for key, _ in self.selector.select(TICK):
+                if key.data is not None:
+                    self.receive_all()
+                    self.ended(key.data)
+            self.receive_all()
+            self.expire()
+
+    def stop(self) -> None:
+        """Kill what still imports; the modules not settled by now are unreached."""
+        for node in [*self.running.values(), *(self.nodes[job] for job in self.jobs)]:
+            self.kill(node)
+        for node in self.nodes.values():
+            if node.state in ("planned", "running"):
+                node.state = "unreached"
+
+    def start(self, node: Node) -> None:
+        """Fork a fresh process for a subtree."""
+        node.fresh = True
+        processor = self.processors[len(self.jobs) % len(self.processors)]
+        pid = os.fork()
+        if pid == 0:
+            module_process.become_fresh(node, self.child_end.fileno(), self.each, processor)
+        self.jobs[node.name] = time.monotonic()
+        self.watch(node, pid)
+
+    def watch(self, node: Node, pid: int) -> None:
+        """Follow the process that imports a node."""
+        node.state, node.pid, node.since = "running", pid, time.monotonic()
+        self.running[node.name] = node
+        try:
+            node.pidfd = os.pidfd_open(pid)
+        except OSError:
+            self.settle(node, "failed", ENDED)
+            return
+        self.selector.register(node.pidfd, selectors.EVENT_READ, node)
+
+    def receive_all(self) -> None:
+        """Handle every message that is waiting."""
+        while True:
+            try:
+                data, ancillary, _, _ = self.channel.recvmsg(4096, socket.CMSG_SPACE(12))
+            except BlockingIOError:
+                return
+            sender = next((struct.unpack("3i", item)[0] for _, kind, item in ancillary if kind == SCM_CREDENTIALS), 0)
+            try:
+                kind, name, *details = json.loads(data)
+                node = self.nodes[name]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue
+            self.handle(sender, kind, node, details)
+
+    def handle(self, sender: int, kind: str, node: Node, details: list[Any]) -> None:
+        """Act on one message; what does not fit the state is ignored, it may come from package code."""
+        for job in self.jobs:
+            if belongs(node.name, job):
+                self.jobs[job] = time.monotonic()
+        if kind == "start" and node.state == "planned":
+            self.watch(node, sender)
+        elif kind == "done" and node.state in ("planned", "running") and node.pid in (0, sender):
+            succeeded, reason, drives = (*details, False, "", False)[:3]
+            self.settle(node, "imported" if succeeded else "failed", str(reason))
+            if succeeded and not drives:
+                self.queue.extend(child for child in node.children if child.state == "planned")
+        elif kind == "end" and node.name in self.jobs and node.pid == sender:
+            self.close_job(node)
+
+    def settle(self, node: Node, state: str, reason: str = "") -> None:
+        """Record how an import ended, and with it what can no longer be imported below it."""
+        node.state, node.reason, node.since = state, reason, time.monotonic()
+        self.running.pop(node.name, None)
+        if node.pidfd >= 0:
+            self.alive[node.name] = node
+        for child in subtree(node) if state in BELOW else ():
+            if child.state == "planned":
+                child.state, child.reason = BELOW[state], f"its package {node.name} {state}"
+
+    def ended(self, node: Node) -> None:
+        """Take note that a process is gone."""
+        self.selector.unregister(node.pidfd)
+        os.close(node.pidfd)
+        node.pidfd = -1
+        self.alive.pop(node.name, None)
+        if node.state == "running":
+            self.settle(node, "failed", ENDED)
+        if node.name in self.jobs:
+            self.close_job(node)
+        with contextlib.suppress(ChildProcessError):  # a grandchild: its own parent waits for it
+            os.waitpid(node.pid, os.WNOHANG)
+
+    def close_job(self, node: Node) -> None:
+        """Free the job's place; what its processes left untouched gets one fresh start."""
+        del self.jobs[node.name]
+        for child in untouched(node):
+            if child.fresh:
+                child.state = "unreached"
+            elif child not in self.queue:
+                self.queue.append(child)
+
+    def expire(self) -> None:
+        """Kill what ran over its time; let only a bounded number of finished processes live on."""
+        now = time.monotonic()
+        for node in list(self.running.values()):
+            if now > node.since + self.each:
+                self.settle(node, "timed-out")
+                self.kill(node)
+        for job, heard in list(self.jobs.items()):
+            if now > heard + self.each + QUIET and not any(belongs(name, job) for name in self.running):
+                self.kill(self.nodes[job])
+                self.close_job(self.nodes[job])
+        for node in list(self.alive.values())[: max(0, len(self.alive) - SURVIVORS)]:
+            if now > node.since + QUIET and node.name not in self.jobs:
+                self.kill(node)
+
+    def kill(self, node: Node) -> None:
+        """Kill the process of a node and its process group."""
+        if node.pidfd < 0:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(node.pidfd, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have left its group
+            os.killpg(node.pid, signal.SIGKILL)
+
+
+def report(nodes: dict[str, Node], unlisted: int) -> driver.Coverage:
+    """Sum up the states of all modules."""
+    modules = sorted((node for node in nodes.values() if node.is_file), key=lambda node: node.name)
+    by_state = {state: [node for node in modules if node.state == state] for state in STATES}
+    return driver.Coverage(
+        unit="module",
+        planned=len(modules) + unlisted,
+        reached=len(by_state["imported"]) + len(by_state["failed"]),
+        failed=[f"{node.name}: {node.reason}" for node in by_state["failed"]],
+        timed_out=[node.name for node in by_state["timed-out"]],
+        unreached=[node.name for node in by_state["unreached"]],
+    )
+
+
+def main() -> int:
+    """Run the command line; exit code 0 when the report is written, 3 when the distribution is not installed."""
+    arguments = driver.parse_arguments(__doc__.partition("\n")[0])
+    driver.guard_root(arguments.result_fd)
+    _, site_packages = driver.environment()
+    distribution = driver.find_distribution(arguments.distribution, site_packages)
+    if distribution is None:
+        driver.Coverage("module").write(arguments.result_fd)
+        print(f"{arguments.distribution} is not installed", file=sys.stderr)
+        return 3
+    top, nodes, unlisted = plan(distribution)
+    supervisor = Supervisor(top, nodes, arguments.each, arguments.budget)
+    with contextlib.suppress(driver.Stopped):  # the report says what is missing
+        supervisor.run()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    supervisor.stop()
+    report(nodes, unlisted).write(arguments.result_fd)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

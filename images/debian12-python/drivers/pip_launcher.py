@@ -5,13 +5,22 @@ interpreter would execute the `.pth` files of every installed package in pip's o
 the same environment, yet its process never runs a package's code, so what it does is the installer's doing.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 ONLY_PIP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "only-pip")
 
 
-def enter_environment():
+def enter_environment() -> None:
     """Make `sys` look as `site` would have made it for this virtual environment, `.pth` files left aside."""
     venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
     if not os.path.isfile(os.path.join(venv, "pyvenv.cfg")):
@@ -20,18 +29,39 @@ def enter_environment():
     sys.prefix = sys.exec_prefix = venv
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     sys.path.append(os.path.join(venv, "lib", version, "site-packages"))
-    # Last, and a directory in which only pip is found: the image's other packages are not the environment's.
-    sys.path.append(ONLY_PIP)
 
 
-def keep_children_clean():
+class InstallerFinder(PathFinder):
+    """Finds the standard library and pip; of the environment only the metadata, never a module.
+
+    pip's libraries try optional imports (`brotli`, `wheel`, `keyring`); a package that takes such a name
+    would otherwise run in pip's process.
+    """
+
+    importable: Sequence[str] = ()
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Search the standard library and pip for a top-level name."""
+        return super().find_spec(fullname, cls.importable if path is None else path, target)
+
+
+def hide_modules(standard_library: list[str]) -> None:
+    """Let imports see `standard_library` (directories) and the image's pip, nothing else."""
+    InstallerFinder.importable = [*standard_library, ONLY_PIP]
+    sys.meta_path[sys.meta_path.index(PathFinder)] = InstallerFinder
+
+
+def keep_children_clean() -> None:
     """Start pip's own children (they install build requirements) by this launcher too."""
     from pip._internal import build_env
 
     run = build_env.call_subprocess
     launcher = os.path.abspath(__file__)
 
-    def call_subprocess(command, *arguments, **options):
+    def call_subprocess(command: list[str], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as it is
         if command[1] == launcher:
             command = [command[0], "-I", "-S", *command[1:]]
         return run(command, *arguments, **options)
@@ -40,9 +70,11 @@ def keep_children_clean():
     build_env.call_subprocess = call_subprocess
 
 
-def main():
+def main() -> int:
     """Run pip and return its exit code."""
+    standard_library = list(sys.path)
     enter_environment()
+    hide_modules(standard_library)
     keep_children_clean()
     from pip._internal.cli.main import main as pip
 

@@ -1,0 +1,282 @@
+"""Who caused an event: the installer, a compiler at its work, a dependency, or the package itself.
+
+Trust is never taken from a name. It begins at a phase's own command, goes from pip only to what pip itself
+starts, and is lost when code of the package could have come in between. What is not known is the package's doing.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from bisect import bisect_right
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from collector.compilers import is_compiler, is_compiling, is_preload
+from collector.events import (
+    AnyEvent,
+    FileDelete,
+    FileLink,
+    FileMode,
+    FileRead,
+    FileRename,
+    FileWrite,
+    ProcessAccess,
+    ProcessExec,
+    ProcessStart,
+)
+from collector.origins import Origins
+from collector.syscalls.programs import MAX_ARGUMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collector.manifest import Manifest
+    from collector.processes import ProcessTable
+
+INSTALLER: Final = "installer"
+BACKEND: Final = "build-backend"
+TARGET: Final = "target"
+UNKNOWN_DEPENDENCY: Final = "dependency:unknown"
+
+_DRIVERS: Final = "/opt/fumehood/"
+_LAUNCHER: Final = f"{_DRIVERS}pip_launcher.py"
+_ISOLATED: Final = ("-I", "-S")
+_BUILD_REQUIREMENT: Final = ("install", "--ignore-installed", "--no-user", "--prefix")
+_BUILD_PREFIX: Final = re.compile(r"/tmp/pip-build-env-[a-z0-9_]{8}/(?:overlay|normal)")  # noqa: S108 - pip's
+_SOURCES: Final = re.compile(
+    r"/tmp/pip-install-[a-z0-9_]{8}/"  # noqa: S108 - pip's
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]{0,200}[A-Za-z0-9])?)_[0-9a-f]{32}"
+)
+_TOOLS: Final = frozenset({"/usr/bin/lsb_release", "/usr/bin/uname", "/bin/uname"})
+"""What pip asks about the machine for its User-Agent header."""
+_MODULES: Final = (".py", ".pyc", ".so", ".pth")
+_FIXED: Final = ("/usr/", "/opt/", "/etc/", "/lib", "/proc/", "/sys/", "/dev/")
+_INTRUSIONS: Final = frozenset({"ptrace", "process_vm_writev", "/proc/mem"})
+_BUILDING: Final = frozenset({"dependencies", "install"})
+
+
+class _Code(Enum):
+    """What kind of code a process runs."""
+
+    PIP = "pip"
+    FORK = "fork"
+    """Forked from pip, nothing executed yet: still pip's code."""
+    TOOL = "tool"
+    DRIVER = "driver"
+    COMPILER = "compiler"
+    PACKAGE = "package"
+
+
+class _Standing(NamedTuple):
+    """What is known of a process at a moment."""
+
+    code: _Code
+    phase: str
+    """The phase it began in."""
+    below: str
+    """Actor of the package's code in and below this process."""
+    nested: bool = False
+    """At or below a pip that installs build requirements."""
+    linked: bool = False
+    """A compiler that has read the loader's cache."""
+
+    @property
+    def actor(self) -> str:
+        if self.code in {_Code.PIP, _Code.FORK, _Code.TOOL, _Code.DRIVER}:
+            return INSTALLER
+        return BACKEND if self.code is _Code.COMPILER else self.below
+
+
+class Attribution:
+    """The actors of a run, as they follow from its events."""
+
+    def __init__(self, processes: ProcessTable, manifest: Manifest) -> None:
+        """Take the processes, for parents whose fork was not seen, and the manifest, for commands and paths."""
+        self._processes = processes
+        self._home = manifest.home
+        self._venv = f"{manifest.home}/.venv"
+        self._commands = {phase.name: phase.argv for phase in manifest.phases if phase.argv}
+        self._standings: dict[int, _Standing] = {}
+        self._history: dict[int, tuple[list[float], list[str]]] = {}
+        self._roots: set[str] = set()
+        self._wrote: dict[int, set[str]] = {}
+        """Files that a pip wrote itself; it may open those again."""
+        self._tampered = False
+        """Other code than pip's changed the interpreter that pip is run with."""
+
+    def actor(self, pid: int, ts: float) -> str:
+        """Name who a process acted for at a moment that has been attributed already."""
+        times, actors = self._history.get(pid, ([], []))
+        at = bisect_right(times, ts)
+        return actors[at - 1] if at else TARGET
+
+    def attributed(self, event: AnyEvent) -> AnyEvent:
+        """Fill in the actor of the next event in order of time."""
+        actor = self._next(event) if event.pid else TARGET
+        return event if event.actor == actor else msgspec.structs.replace(event, actor=actor)
+
+    def _next(self, event: AnyEvent) -> str:
+        standing = self._standing(event)
+        if isinstance(event, ProcessExec) and not event.errno:
+            standing = self._executed(standing, event)
+        elif standing.code is _Code.COMPILER:
+            standing = self._compiled(standing, event)
+        elif standing.actor == INSTALLER:
+            standing = self._checked(standing, event)
+        self._set(event.pid, event.ts, standing)
+        if isinstance(event, ProcessAccess) and event.call in _INTRUSIONS and not event.errno:
+            self._intruded(event, standing)
+        actor = standing.actor
+        if actor == BACKEND and not is_compiling(event, self._home):
+            actor = standing.below
+        if actor != INSTALLER and not event.errno and self._tampers(event):
+            self._tampered = True
+        return actor
+
+    def _set(self, pid: int, ts: float, standing: _Standing) -> None:
+        if self._standings.get(pid) == standing:
+            return
+        self._standings[pid] = standing
+        times, actors = self._history.setdefault(pid, ([], []))
+        times.append(max(ts, times[-1]) if times else ts)
+        actors.append(standing.actor)
+
+    def _standing(self, event: AnyEvent) -> _Standing:
+        """The standing of the event's process before the event."""
+        if not isinstance(event, ProcessStart) and (known := self._standings.get(event.pid)) is not None:
+            return known
+        process = self._processes.get(event.pid, event.ts)
+        parent = event.parent if isinstance(event, ProcessStart) else process.parent if process else 0
+        above = self._standings.get(parent) if parent else None
+        if above is not None:
+            return self._forked(above, event)
+        phase = process.phase if process else event.phase
+        return _Standing(_Code.PACKAGE, phase, self._default(phase))
+
+    def _forked(self, above: _Standing, event: AnyEvent) -> _Standing:
+        match above.code:
+            case _Code.PIP:
+                return above._replace(code=_Code.FORK)
+            case _Code.DRIVER:
+                return above._replace(code=_Code.PACKAGE, phase=above.phase or event.phase)
+            case _:
+                return above
+
+    def _executed(self, before: _Standing, event: ProcessExec) -> _Standing:
+        if (root := self._root(event)) is not None:
+            return root
+        if before.code is _Code.FORK and not self._tampered:
+            if self._is_build_requirement(event):
+                self._wrote[event.pid] = set()
+                return _Standing(_Code.PIP, before.phase, UNKNOWN_DEPENDENCY, nested=True)
+            if event.image in _TOOLS:
+                return before._replace(code=_Code.TOOL)
+        if before.code is _Code.TOOL and event.image.startswith("/usr/bin/"):
+            return before
+        below = before.below
+        if before.code in {_Code.PIP, _Code.FORK}:
+            below = self._source(event, before)
+        building = before.phase in _BUILDING and before.code in {_Code.PACKAGE, _Code.COMPILER}
+        compiler = building and is_compiler(event.image, event.argv)
+        return _Standing(_Code.COMPILER if compiler else _Code.PACKAGE, before.phase, below, before.nested)
+
+    def _root(self, event: ProcessExec) -> _Standing | None:
+        """The standing of a phase's own command, None when the event is not its start."""
+        phase = event.phase
+        command = self._commands.get(phase)
+        process = self._processes.get(event.pid, event.ts)
+        if phase in self._roots or command is None or (process and process.parent):
+            return None
+        if not event.argv or event.argv != command[:MAX_ARGUMENTS]:
+            return None
+        self._roots.add(phase)
+        below = self._default(phase)
+        if self._tampered or command[1:3] != _ISOLATED or not "".join(command[3:4]).startswith(_DRIVERS):
+            return _Standing(_Code.PACKAGE, phase, below)
+        self._wrote[event.pid] = set()
+        return _Standing(_Code.PIP if phase in _BUILDING else _Code.DRIVER, phase, below)
+
+    def _is_build_requirement(self, event: ProcessExec) -> bool:
+        """Whether pip started exactly the command by which it installs what a build needs."""
+        argv = event.argv
+        fixed = (f"{self._venv}/bin/python", *_ISOLATED, _LAUNCHER, *_BUILD_REQUIREMENT)
+        return argv[: len(fixed)] == fixed and bool(argv[8:]) and _BUILD_PREFIX.fullmatch(argv[8]) is not None
+
+    def _source(self, event: ProcessExec, pip: _Standing) -> str:
+        """Whose code a child of pip runs: the source tree it was started in tells, where a tree has a name."""
+        if not pip.nested and pip.phase != "dependencies":
+            return self._default(pip.phase)
+        for text in (event.cwd, *event.argv):
+            if (tree := _SOURCES.search(text)) is not None:
+                return "dependency:" + re.sub(r"[-_.]+", "-", tree[1]).lower()
+        return UNKNOWN_DEPENDENCY
+
+    def _default(self, phase: str) -> str:
+        return UNKNOWN_DEPENDENCY if phase == "dependencies" else TARGET
+
+    def _compiled(self, standing: _Standing, event: AnyEvent) -> _Standing:
+        if standing.linked:
+            return standing
+        if is_preload(event):
+            return standing._replace(code=_Code.PACKAGE)
+        return standing._replace(linked=isinstance(event, FileRead) and event.path == "/etc/ld.so.cache")
+
+    def _checked(self, standing: _Standing, event: AnyEvent) -> _Standing:
+        """Take the installer's name from a process that loads code which it has not itself unpacked.
+
+        The drivers never do; if one does, a package has found a way in, and from then on it is the package.
+        """
+        wrote = self._wrote.setdefault(event.pid, set())
+        if isinstance(event, FileWrite | FileRename | FileLink) and not event.errno:
+            wrote.add(event.path)
+        if not isinstance(event, FileRead) or event.errno or not event.path.endswith(_MODULES):
+            return standing
+        if event.path.startswith(_FIXED) or event.path in wrote:
+            return standing
+        return standing._replace(code=_Code.PACKAGE)
+
+    def _intruded(self, event: ProcessAccess, by: _Standing) -> None:
+        """Another process's memory was reached: what it does from now on may be the intruder's doing."""
+        victim = self._standings.get(event.target)
+        if victim is not None and victim.actor in {INSTALLER, BACKEND} and by.actor != INSTALLER:
+            self._set(event.target, event.ts, victim._replace(code=_Code.PACKAGE, below=by.below))
+
+    def _tampers(self, event: AnyEvent) -> bool:
+        """Whether an event changes the environment's interpreter, on which trust in its commands rests."""
+        match event:
+            case FileLink(symbolic=True):
+                reached = posixpath.normpath(posixpath.join(posixpath.dirname(event.path), event.target))
+                paths = [event.path]
+                if self._venv == reached or self._venv.startswith(f"{reached.rstrip('/')}/"):
+                    return True
+            case FileRename():
+                paths = [event.path, event.old]
+            case FileWrite() | FileDelete() | FileLink() | FileMode():
+                paths = [event.path]
+            case _:
+                return False
+        return any(self._is_interpreter(path) for path in paths)
+
+    def _is_interpreter(self, path: str) -> bool:
+        if path in {self._home, self._venv, f"{self._venv}/bin", f"{self._venv}/pyvenv.cfg"}:
+            return True
+        return path.startswith((f"{self._venv}/bin/python", f"{self._venv}/lib64"))
+
+
+def attribute(events: Iterable[AnyEvent], processes: ProcessTable, manifest: Manifest) -> list[AnyEvent]:
+    """Fill in the actors of a run's events, and how the programs came to be that were executed.
+
+    Args:
+        events: All events of the run in order of time.
+        processes: Its processes.
+        manifest: Its manifest.
+
+    Returns:
+        The events in the same order.
+    """
+    attribution = Attribution(processes, manifest)
+    attributed = [attribution.attributed(event) for event in events]
+    return Origins(attributed, processes, attribution.actor).explained()

@@ -1,0 +1,129 @@
+"""How a program that was executed came to be: written by the package, or downloaded by it."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from collector.events import AnyEvent, FileWrite, HttpRequest, NetworkConnect, ProcessExec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from collector.processes import ProcessTable
+
+_INSTALLER: Final = "installer"
+_NO_STRANGER: Final = frozenset({"registry", "local"})
+_DNS_PORT: Final = 53
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "busybox"})
+
+
+class _Writer(NamedTuple):
+    """Who wrote a program, and when."""
+
+    pid: int
+    ts: float
+
+
+class Origins:
+    """Decides the origin of each execution of a run."""
+
+    def __init__(self, events: Sequence[AnyEvent], processes: ProcessTable, actor: Callable[[int, float], str]) -> None:
+        """Take the run.
+
+        Args:
+            events: Its events in order of time, with actors and roles.
+            processes: Its processes.
+            actor: Who a process acted for at a moment (seconds since the epoch).
+        """
+        self._events = events
+        self._processes = processes
+        self._actor = actor
+        self._fetched: dict[int, float] = {}
+        """When each process first turned to a stranger's host."""
+        self._written: defaultdict[str, list[_Writer]] = defaultdict(list)
+        """Who but the installer wrote to a path."""
+        for event in events:
+            if event.actor == _INSTALLER or event.errno:
+                continue
+            if isinstance(event, FileWrite):
+                self._written[event.path].append(_Writer(event.pid, event.ts))
+            elif event.pid and _is_fetch(event):
+                self._fetched.setdefault(event.pid, event.ts)
+
+    def explained(self) -> list[AnyEvent]:
+        """Give the events with the origins of what was executed."""
+        return [
+            self._explain(event) if isinstance(event, ProcessExec) and event.origin == "written" else event
+            for event in self._events
+        ]
+
+    def _explain(self, event: ProcessExec) -> AnyEvent:
+        writer = self._writer(event)
+        if writer is None:
+            return msgspec.structs.replace(event, origin="")
+        return msgspec.structs.replace(event, origin="downloaded") if self._downloaded(writer, event.ts) else event
+
+    def _writer(self, event: ProcessExec) -> _Writer | None:
+        """The last process but the installer that wrote the program; None when only the installer did."""
+        process = self._processes.get(event.pid, event.ts)
+        executions = process.executions if process else ()
+        written = next((one.written for one in executions if one.source == event.source), None)
+        path = written.path if written else event.image
+        later = [writer for writer in self._written.get(path, ()) if writer.ts <= event.ts]
+        if later:
+            return later[-1]
+        if written is None or self._actor(written.pid, written.ts) == _INSTALLER:
+            return None
+        return _Writer(written.pid, written.ts)
+
+    def _downloaded(self, writer: _Writer, executed: float) -> bool:
+        """Whether what was written can have come from a stranger's host.
+
+        A shell opens the file before the downloader runs (`curl x > f`, `curl x | tee f`), so the writer itself and
+        its pipeline count until the execution; parents and children of the writer only until the writing.
+        """
+        if self._fetched.get(writer.pid, executed) < executed:
+            return True
+        above = {process.pid for process in self._processes.ancestors(writer.pid, writer.ts)}
+        pipeline = self._pipeline(writer)
+        for pid, ts in self._fetched.items():
+            if ts >= executed:
+                continue
+            if pid in pipeline or (ts < writer.ts and pid in above):
+                return True
+            if ts < writer.ts and any(one.pid == writer.pid for one in self._processes.ancestors(pid, ts)):
+                return True
+        return False
+
+    def _pipeline(self, writer: _Writer) -> frozenset[int]:
+        """The processes beside the writer that the same shell was running at the time."""
+        process = self._processes.get(writer.pid, writer.ts)
+        shell = self._processes.get(process.parent, process.started) if process and process.parent else None
+        execution = shell.execution(process.started) if shell and process else None
+        if process is None or shell is None or execution is None:
+            return frozenset()
+        if posixpath.basename(execution.image) not in _SHELLS:
+            return frozenset()
+        beside = (self._processes.get(pid, process.started) for pid in shell.children)
+        return frozenset(
+            one.pid
+            for one in beside
+            if one is not None
+            and (one.ended is None or one.ended >= process.started)
+            and (process.ended is None or one.started <= process.ended)
+        )
+
+
+def _is_fetch(event: AnyEvent) -> bool:
+    if isinstance(event, HttpRequest):
+        return event.role not in _NO_STRANGER
+    return (
+        isinstance(event, NetworkConnect)
+        and event.protocol != "udp"
+        and event.port != _DNS_PORT
+        and event.role not in _NO_STRANGER
+    )

@@ -1,0 +1,157 @@
+"""From a correlation rule as pySigma has it to one that can be run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from sigma.correlations import (
+    CorrelationConditionAND,
+    CorrelationConditionOR,
+    SigmaCorrelationCondition,
+    SigmaCorrelationConditionOperator,
+    SigmaCorrelationRule,
+    SigmaCorrelationType,
+    SigmaExtendedCorrelationCondition,
+    SigmaRuleReference,
+)
+
+from collector.sigma.correlate import (
+    GROUPS,
+    Correlation,
+    Finder,
+    Step,
+    event_count,
+    temporal,
+    temporal_ordered,
+    value_count,
+)
+from collector.sigma.fields import CATEGORIES, field_names
+from collector.sigma.parse import check_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from collector.sigma.parse import Document, RuleFile
+    from collector.sigma.rule import Selection
+
+Enough: TypeAlias = "Callable[[frozenset[int]], bool]"
+
+
+def combine(
+    rule: SigmaCorrelationRule, document: Document, selections: Mapping[int, Selection], file: RuleFile
+) -> Correlation:
+    """Compile a correlation rule.
+
+    Args:
+        rule: The rule; its references are resolved.
+        document: Where it stands.
+        selections: By `id()` of each base rule, what it looks for.
+        file: The file.
+
+    Returns:
+        The correlation.
+
+    Raises:
+        RuleError: It is of a type, or asks for a condition, that a finished run cannot be searched for.
+    """
+    for reference in rule.referenced_rules:
+        if id(reference.rule) not in selections:
+            raise file.error(f"{reference.reference!a} is a correlation itself; name a base rule", document, "rules")
+    unused = set(selections) - {id(reference.rule) for reference in rule.referenced_rules}
+    if unused:
+        raise file.error(
+            "a base rule is not named in `rules`; add it or move it to a file of its own", document, "rules"
+        )
+    steps = tuple(
+        Step(reference.reference, selections[id(reference.rule)], _group_by(rule, reference))
+        for reference in rule.referenced_rules
+    )
+    valid = {*GROUPS, *(name for step in steps for name in _fields_of(step))}
+    check_names(file, document, [name for step in steps for name in step.group_by], valid, what="field in group-by")
+    values = _value_fields(rule)
+    check_names(file, document, values, valid - set(GROUPS), what="field of the condition")
+    return Correlation(steps, _finder(rule, document, file), values)
+
+
+def _fields_of(step: Step) -> tuple[str, ...]:
+    return tuple(
+        name for category in CATEGORIES if step.selection.kinds <= set(category.kinds) for name in field_names(category)
+    )
+
+
+def _group_by(rule: SigmaCorrelationRule, reference: SigmaRuleReference) -> tuple[str, ...]:
+    names = []
+    for name in rule.group_by or ():
+        alias = rule.aliases.aliases.get(name)
+        names.append(name if alias is None else alias.mapping.get(SigmaRuleReference(reference.reference), name))
+    return tuple(names)
+
+
+def _value_fields(rule: SigmaCorrelationRule) -> tuple[str, ...]:
+    if rule.type is not SigmaCorrelationType.VALUE_COUNT or not isinstance(rule.condition, SigmaCorrelationCondition):
+        return ()
+    field = rule.condition.fieldref or ()
+    return (field,) if isinstance(field, str) else tuple(field)
+
+
+def _finder(rule: SigmaCorrelationRule, document: Document, file: RuleFile) -> Finder:
+    timespan = float(rule.timespan.seconds)
+    match rule.type:
+        case SigmaCorrelationType.EVENT_COUNT:
+            return event_count(_least(rule.condition, document, file), timespan)
+        case SigmaCorrelationType.VALUE_COUNT:
+            return value_count(_least(rule.condition, document, file), timespan)
+        case SigmaCorrelationType.TEMPORAL:
+            return temporal(_enough(rule, document, file), timespan)
+        case SigmaCorrelationType.TEMPORAL_ORDERED:
+            steps = len(rule.referenced_rules)
+            if isinstance(rule.condition, SigmaExtendedCorrelationCondition) or (
+                _least(rule.condition, document, file) != steps
+            ):
+                raise file.error("temporal_ordered wants every rule in turn; drop its condition", document, "condition")
+            return temporal_ordered(steps, timespan)
+        case _:
+            known = "event_count, value_count, temporal and temporal_ordered"
+            raise file.error(f"correlations of type {rule.type} are not evaluated; there are {known}", document, "type")
+
+
+def _least(condition: object, document: Document, file: RuleFile) -> int:
+    """Read the number that must be reached."""
+    if isinstance(condition, SigmaCorrelationCondition) and isinstance(condition.count, int):
+        least = condition.count + (condition.op is SigmaCorrelationConditionOperator.GT)
+        at_least = (SigmaCorrelationConditionOperator.GT, SigmaCorrelationConditionOperator.GTE)
+        if condition.op in at_least and least > 0:
+            return least
+    # Any part of what happened has fewer events, so "fewer than" would hold of everything.
+    raise file.error("a correlation can ask for `gte` or `gt` a whole number only; rewrite it", document, "condition")
+
+
+def _enough(rule: SigmaCorrelationRule, document: Document, file: RuleFile) -> Enough:
+    condition = rule.condition
+    if isinstance(condition, SigmaExtendedCorrelationCondition):
+        steps = {reference.reference: step for step, reference in enumerate(rule.referenced_rules)}
+        return _expression(condition.parsed, steps, document, file)
+    least = _least(condition, document, file)
+    if least > len(rule.referenced_rules):
+        raise file.error(
+            f"the condition asks for more than the {len(rule.referenced_rules)} rules named", document, "condition"
+        )
+    return lambda seen: len(seen) >= least
+
+
+def _expression(node: object, steps: Mapping[str, int], document: Document, file: RuleFile) -> Enough:
+    match node:
+        case SigmaRuleReference():
+            step = steps[node.reference]
+            return lambda seen: step in seen
+        case CorrelationConditionAND():
+            parts = [_expression(child, steps, document, file) for child in node.args]
+            return lambda seen: all(part(seen) for part in parts)
+        case CorrelationConditionOR():
+            parts = [_expression(child, steps, document, file) for child in node.args]
+            return lambda seen: any(part(seen) for part in parts)
+        case _:
+            # Until the run ends nobody can say that something will not come within the timespan.
+            raise file.error(
+                "`not` in a correlation is not evaluated; put the exclusion in a base rule", document, "condition"
+            )

@@ -1,0 +1,85 @@
+"""What can be said of a condition before any event is seen: the kinds that cannot match, the order to test in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR
+from sigma.types import SigmaFieldReference, SigmaRegularExpression
+
+from collector.sigma.view import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from collector.events import AnyEvent, Event
+    from collector.sigma.view import Context, Getter
+
+_COARSE = frozenset({"Phase", "Actor", "Errno", "Kind", "HostRole", "Initiated", "Protocol"})
+"""Fields that many events agree in."""
+
+
+def possible_kinds(
+    conditions: Iterable[object],
+    kinds: Mapping[type[Event], Mapping[str, Getter]],
+    compile_leaf: Callable[[object], Callable[[View], bool]],
+) -> frozenset[type[Event]]:
+    """Find the kinds of events that a rule can match at all, so that it need not see the others.
+
+    Args:
+        conditions: Condition trees, of which any may match.
+        kinds: The candidates, with the fields that each has.
+        compile_leaf: Makes a leaf of a tree a function.
+
+    Returns:
+        Those for which no condition is false by reason of the kind and of the fields that it lacks.
+    """
+    conditions = tuple(conditions)
+    return frozenset(
+        kind
+        for kind, fields in kinds.items()
+        if any(_outcome(node, _blank(kind), fields.keys() - {"Kind"}, compile_leaf) is not False for node in conditions)
+    )
+
+
+def selective_first(nodes: Iterable[object]) -> list[object]:
+    """Order what must all hold so that what fails most often is tested first; the result of AND is the same."""
+    return sorted(nodes, key=_weight)
+
+
+def _weight(node: object) -> int:
+    if isinstance(node, ConditionNOT):
+        return 2
+    if isinstance(node, (ConditionAND, ConditionOR)):
+        return max(map(_weight, node.args))
+    if not isinstance(node, ConditionFieldEqualsValueExpression):
+        return 1
+    return int(node.field in _COARSE or isinstance(node.value, SigmaRegularExpression))
+
+
+def _blank(kind: type[Event]) -> View:
+    """Make a view of an event of which only the kind is known: it is asked for nothing else that it could have."""
+    tag = str(kind.__struct_config__.tag)
+    return View(cast("AnyEvent", None), cast("Context", None), {"Kind": lambda _event, _context: tag})
+
+
+def _outcome(
+    node: object, blank: View, unknown: Collection[str], compile_leaf: Callable[[object], Callable[[View], bool]]
+) -> bool | None:
+    """Evaluate with what is known: True, False, or None when it depends on the event."""
+    match node:
+        case ConditionNOT():
+            inner = _outcome(node.args[0], blank, unknown, compile_leaf)
+            return None if inner is None else not inner
+        case ConditionAND() | ConditionOR():
+            decisive = isinstance(node, ConditionOR)
+            outcomes = {_outcome(child, blank, unknown, compile_leaf) for child in node.args}
+            if decisive in outcomes:
+                return decisive
+            return None if None in outcomes else not decisive
+        case ConditionFieldEqualsValueExpression() if node.field not in unknown:
+            if isinstance(node.value, SigmaFieldReference) and node.value.field in unknown:
+                return None
+            return compile_leaf(node)(blank)
+        case _:
+            return None

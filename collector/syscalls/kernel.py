@@ -1,0 +1,175 @@
+"""Privileged and evasive calls, and what one process does to another."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from collector.events import KernelCall, ProcessAccess
+from collector.strace import Descriptor
+from collector.syscalls.paths import absolute, decoded
+
+if TYPE_CHECKING:
+    from collector.processes import LiveProcess
+    from collector.syscalls.step import Handler, Step
+
+_OUTER: Final = re.compile(rb"(-?[0-9]{1,10})(?: /\* (-?[0-9]{1,10}) in strace's PID NS \*/)?\Z")
+_PIDFD: Final = re.compile(rb"pid:([0-9]{1,10})\Z")
+_QUERY: Final = b"0xffffffff"
+_HARMLESS_SIGNALS: Final = frozenset({b"0", b"SIGCHLD", b"SIGCONT", b"SIGWINCH", b"SIGURG"})
+_EVERYONE: Final = -1
+
+
+def _noted(step: Step) -> bool:
+    step.emit(KernelCall, call=step.call.name, args=decoded(step.call.raw))
+    return True
+
+
+def _unshare(step: Step) -> bool:
+    if step.succeeded and b"CLONE_NEWPID" in step.word(0):
+        step.process.nests_children = True
+    return _noted(step)
+
+
+def _personality(step: Step) -> bool:
+    return True if step.word(0) == _QUERY else _noted(step)
+
+
+def _becomes_root(step: Step) -> bool:
+    return _noted(step) if any(step.word(place) == b"0" for place in range(3)) else True
+
+
+def _mknod(place: int) -> Handler:
+    def handle(step: Step) -> bool:
+        mode = step.word(place)
+        return _noted(step) if b"S_IFCHR" in mode or b"S_IFBLK" in mode else True
+
+    return handle
+
+
+def _chdir(step: Step) -> bool:
+    path = step.path(0)
+    if path is None:
+        return step.unreadable()
+    if step.succeeded:
+        step.process.cwd = absolute(path, step.process.cwd)
+    return True
+
+
+def _fchdir(step: Step) -> bool:
+    directory = step.value(0)
+    if step.succeeded and isinstance(directory, Descriptor) and directory.target.startswith(b"/"):
+        step.process.cwd = decoded(directory.target)
+    return True
+
+
+def _pid(step: Step, place: int) -> int | None:
+    """A pid argument as the tracer sees it, negative for a group; 0 when unknown; None when it is no pid."""
+    match = _OUTER.match(step.word(place))
+    if match is None:
+        return None
+    number = int(match[1])
+    if match[2] is not None:
+        return -abs(int(match[2])) if number < 0 else int(match[2])
+    if number == _EVERYONE or not step.process.nested:
+        return number
+    inner = step.out.table.inner.get(abs(number))
+    if inner is None:
+        return 0
+    return inner.pid if number > 0 else -inner.pid
+
+
+def _own(step: Step, pid: int) -> bool:
+    return step.out.table.live.get(pid) is step.process
+
+
+def _accessed(place: int) -> Handler:
+    def handle(step: Step) -> bool:
+        pid = _pid(step, place)
+        if pid is None:
+            return step.unreadable()
+        if not _own(step, pid):
+            step.emit(ProcessAccess, call=step.call.name, target=max(pid, 0))
+        return True
+
+    return handle
+
+
+def _ptrace(step: Step) -> bool:
+    if step.word(0) == b"PTRACE_TRACEME":
+        return _noted(step)
+    pid = _pid(step, 1)
+    step.emit(ProcessAccess, call="ptrace", target=max(pid or 0, 0))
+    return True
+
+
+def _pidfd_getfd(step: Step) -> bool:
+    file = step.value(0)
+    match = _PIDFD.match(file.target) if isinstance(file, Descriptor) else None
+    pid = 0 if match is None else int(match[1])
+    if pid == 0 or not _own(step, pid):
+        step.emit(ProcessAccess, call="pidfd_getfd", target=pid)
+    return True
+
+
+def _kill(step: Step) -> bool:
+    if step.word(0) == b"0" or step.word(1) in _HARMLESS_SIGNALS or step.errno == "ESRCH":
+        return True  # The process's own group, a question, or nobody.
+    pid = _pid(step, 0)
+    if pid is None:
+        return step.unreadable()
+    # A process looks after its own children.
+    if not _looks_after(step, pid):
+        step.emit(ProcessAccess, call=step.call.name, target=pid)
+    return True
+
+
+def _looks_after(step: Step, pid: int) -> bool:
+    if pid == _EVERYONE:
+        return False
+    # A process group bears the number of the process that leads it.
+    target: LiveProcess | None = step.out.table.latest.get(abs(pid))
+    return target is not None and target.descends_from(step.process)
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    **dict.fromkeys(
+        (
+            "mount",
+            "umount2",
+            "setns",
+            "pivot_root",
+            "chroot",
+            "init_module",
+            "finit_module",
+            "bpf",
+            "io_uring_setup",
+            "userfaultfd",
+            "perf_event_open",
+            "keyctl",
+        ),
+        _noted,
+    ),
+    "unshare": _unshare,
+    "personality": _personality,
+    "setuid": _becomes_root,
+    "setreuid": _becomes_root,
+    "setresuid": _becomes_root,
+    "mknod": _mknod(1),
+    "mknodat": _mknod(2),
+    "chdir": _chdir,
+    "fchdir": _fchdir,
+    "ptrace": _ptrace,
+    "process_vm_readv": _accessed(0),
+    "process_vm_writev": _accessed(0),
+    "pidfd_getfd": _pidfd_getfd,
+    "kill": _kill,
+    "tkill": _kill,
+}
+IGNORED: Final = frozenset({"setsid", "setgid"})
+"""Traced, but no event."""
+
+
+def foreign(step: Step) -> bool:
+    """A call that is not on the list: by number, or one that strace was not asked for."""
+    return _noted(step)

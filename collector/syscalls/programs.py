@@ -1,0 +1,152 @@
+"""Executions: which program, with what arguments, and how its file came to be."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from collector.events import ProcessExec
+from collector.processes import Execution, Peer, Written
+from collector.strace import Group, Text
+from collector.syscalls.paths import absolute, decoded
+
+if TYPE_CHECKING:
+    from collector.syscalls.step import Handler, Step
+
+MAX_ARGUMENTS: Final = 256
+"""Entries of an argument list that are kept."""
+
+_MEMORY_FILE: Final = "/memfd:"
+_INTERPRETER: Final = re.compile(
+    r"(?:(?:ba|da|z|k|a)?sh|busybox|python[0-9.]*|pypy[0-9.]*|perl[0-9.]*|ruby[0-9.]*|lua[0-9.]*|php[0-9.]*"
+    r"|tclsh[0-9.]*|node(?:js)?|bun|deno|ld-linux[a-z0-9.-]*)\Z"
+)
+_OPTIONS_WITH_VALUE: Final = {
+    "python": frozenset({"-W", "-X", "--check-hash-based-pycs"}),
+    "pypy": frozenset({"-W", "-X"}),
+    "perl": frozenset({"-I"}),
+    "node": frozenset({"-r", "--require", "--import"}),
+    "bash": frozenset({"-o", "-O", "--rcfile", "--init-file"}),
+    "sh": frozenset({"-o"}),
+    "dash": frozenset({"-o"}),
+}
+_CODE_OPTION: Final = re.compile(r"-(?:[A-Za-z]*[cm]|[A-Za-z]*e|-eval|-print)\Z")
+
+
+def argv_bytes(step: Step, place: int) -> tuple[tuple[bytes, bool], ...] | None:
+    """An argument list as (bytes, cut by strace) pairs; None when strace could not read it."""
+    group = step.value(place)
+    if not isinstance(group, Group):
+        return None
+    return tuple((item.value.value, item.value.truncated) for item in group.items if isinstance(item.value, Text))
+
+
+def is_command(step: Step, argv: tuple[str, ...]) -> bool:
+    """Whether this call executed exactly the given command with success."""
+    if step.call.name not in PLACES or not step.succeeded or not argv:
+        return False
+    seen = argv_bytes(step, PLACES[step.call.name])
+    if seen is None or len(seen) != len(argv):
+        return False
+    wanted = (argument.encode("utf-8", "surrogateescape") for argument in argv)
+    return all(
+        full.startswith(given) if truncated else full == given
+        for (given, truncated), full in zip(seen, wanted, strict=True)
+    )
+
+
+def _execve(step: Step) -> bool:
+    return _executed(step, step.path(0), 1)
+
+
+def _execveat(step: Step) -> bool:
+    asked = step.text(1)
+    if asked is None:
+        return step.unreadable()
+    directory = step.base(0)
+    # With an empty path the descriptor itself is the program.
+    return _executed(step, absolute(asked, directory) if asked else directory, 2)
+
+
+PLACES: Final = {"execve": 1, "execveat": 2}
+"""Where the argument list stands."""
+
+
+def _executed(step: Step, asked: str | None, place: int) -> bool:
+    if asked is None:
+        return step.unreadable()
+    process = step.process
+    above = process.parent.current if process.parent is not None and process.parent.ours else None
+    image = _image(step, asked)
+    argv = tuple(decoded(argument) for argument, _ in (argv_bytes(step, place) or ())[:MAX_ARGUMENTS])
+    origin, written = _origin(step, image, argv)
+    stdio = _stdio(process.descriptors)
+    step.emit(
+        ProcessExec,
+        image=image,
+        argv=argv,
+        cwd=process.cwd,
+        parent=process.parent.pid if process.parent is not None and process.parent.ours else 0,
+        parent_image=above.image if above else "",
+        parent_argv=above.argv if above else (),
+        stdio=stdio,
+        origin=origin,
+    )
+    if step.succeeded:
+        process.executions.append(
+            Execution(step.call.ts, image, argv, process.cwd, step.source, stdio, origin, written)
+        )
+    return True
+
+
+def _image(step: Step, asked: str) -> str:
+    if asked in {"/proc/self/exe", "/proc/thread-self/exe"} and step.process.current is not None:
+        return step.process.current.image
+    return step.descriptor_path(asked)
+
+
+def _stdio(descriptors: dict[int, str | Peer]) -> str:
+    for number in range(3):
+        peer = descriptors.get(number)
+        if isinstance(peer, Peer):
+            ip = f"[{peer.ip}]" if ":" in peer.ip else peer.ip
+            return f"{ip}:{peer.port}"
+    return ""
+
+
+def _origin(step: Step, image: str, argv: tuple[str, ...]) -> tuple[str, Written | None]:
+    """Where the program, or the script it is to interpret, came from."""
+    files = [image]
+    script = script_of(image, argv)
+    if script is not None:
+        files.append(step.descriptor_path(absolute(script, step.process.cwd)))
+    for path in files:
+        # A descriptor we cannot name (it was duplicated unseen) in a process that made a memfd is taken for it.
+        unnamed = "/fd/" in path and path.startswith(("/proc/", "/dev/fd/")) and step.process.memory_files
+        if path.startswith(_MEMORY_FILE) or unnamed:
+            return "memory", None
+        if (written := step.out.table.written.get(path)) is not None:
+            return "written", written
+    return "", None
+
+
+def script_of(image: str, argv: tuple[str, ...]) -> str | None:
+    """The script that an interpreter was given: its first argument that is no option; None without one."""
+    program = image.rpartition("/")[2]
+    if _INTERPRETER.match(program) is None:
+        return None
+    with_value = _OPTIONS_WITH_VALUE.get(program.rstrip("0123456789."), frozenset())
+    arguments = iter(argv[1:])
+    for argument in arguments:
+        if argument == "--":
+            return next(arguments, None)
+        if argument in {"", "-"} or _CODE_OPTION.match(argument):
+            return None
+        if argument in with_value:
+            next(arguments, None)
+        elif not argument.startswith(("-", "+")):
+            return argument
+    return None
+
+
+HANDLERS: Final[dict[str, Handler]] = {"execve": _execve, "execveat": _execveat}

@@ -1,0 +1,254 @@
+"""Reads one phase's trace: tells the package's processes from the pod's own and each call to its handler."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from collector.events import KernelCall, ProcessExit, ProcessStart, Source
+from collector.strace import Call, Exit, Group, Item, Note, Signal, Unparsed, Word, parse
+from collector.syscalls import files, kernel, network, programs
+from collector.syscalls.paths import decoded
+from collector.syscalls.step import Handler, Output, Step, cut
+from collector.syscalls.trace import Trace, TraceCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collector.manifest import Phase
+    from collector.processes import LiveProcess, ProcessTableBuilder
+
+_HANDLERS: Final[dict[str, Handler]] = {
+    **files.HANDLERS,
+    **programs.HANDLERS,
+    **network.HANDLERS,
+    **kernel.HANDLERS,
+}
+_Threaded: TypeAlias = Call | Exit | Signal | Note
+_WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
+_FORKS: Final = frozenset({"clone", "clone3", "fork", "vfork"})
+
+
+def read_trace(
+    phase: Phase,
+    source_name: str,
+    lines: Iterable[bytes],
+    table: ProcessTableBuilder,
+    *,
+    linger_started: float = math.inf,
+) -> Trace:
+    """Turns one phase's trace into events.
+
+    Nothing is emitted for the pod's own set-up: the processes before (and beside) the one that executes exactly
+    `phase.argv`. Errors are never raised for what a trace holds; what is not understood is counted.
+
+    Args:
+        phase: the phase, of which `name` and `argv` are used.
+        source_name: the trace's name in the bundle, e.g. `traces/install.strace.zst`.
+        lines: the uncompressed trace.
+        table: the run's processes and written files, shared by the phases, which must come in their order.
+        linger_started: when phase `linger` began, in seconds since the epoch; later events belong to it.
+    """
+    reader = _Reader(phase, Output(phase.name, source_name, table, linger_started))
+    for item in parse(reader.counted(lines)):
+        reader.feed(item)
+    return reader.finish()
+
+
+class _Reader:
+    """The state of reading one trace."""
+
+    def __init__(self, phase: Phase, out: Output) -> None:
+        self._argv = phase.argv
+        self._out = out
+        self._table = out.table
+        self._table.begin_trace()
+        self._lines = self._unparsed = self._truncated = self._orphans = 0
+        self._first_unparsed: int | None = None
+        self._root_seen = False
+        self._begun = False
+        self._held: dict[int, list[_Threaded]] = {}
+        """Items of threads whose fork has not been seen to return yet."""
+        self._forking: list[tuple[LiveProcess, Call]] = []
+        """Forks whose child is unknown: never returned, or returned a pid nobody translated."""
+
+    def counted(self, lines: Iterable[bytes]) -> Iterable[bytes]:
+        """Passes the lines on and counts those that hold something."""
+        for line in lines:
+            self._lines += not line.isspace() and line != b""
+            yield line
+
+    def feed(self, item: Item) -> None:
+        """Takes the next item of the trace."""
+        if isinstance(item, Unparsed):
+            self._lost(item.line)
+        else:
+            self._drain(deque([item]))
+
+    def _drain(self, todo: deque[_Threaded]) -> None:
+        """Handles items, and what waited for the threads that they give life to."""
+        while todo:
+            item = todo.popleft()
+            process = self._table.live.get(item.pid)
+            if process is None:
+                if self._begun:
+                    self._held.setdefault(item.pid, []).append(item)
+                    continue
+                # The tracer's first child: the pod's set-up begins.
+                self._begun = True
+                process = self._table.begin(item.pid, None, self._out.phase, item.ts)
+                process.ours = False
+            child = self._one(item, process)
+            if child is not None:
+                todo.extendleft(reversed(self._held.pop(child, ())))
+
+    def _one(self, item: _Threaded, process: LiveProcess) -> int | None:
+        """Handles one item; returns the thread it gave life to."""
+        if isinstance(item, Call):
+            if item.name in _FORKS:
+                return self._fork(Step(item, process, self._out))
+            self._call(item, process)
+        elif isinstance(item, Exit):
+            self._exit(item)
+        elif isinstance(item, Note) and item.kind == "abi" and process.ours:
+            self._out.events.append(
+                KernelCall(
+                    ts=item.ts,
+                    phase=self._out.phase_at(item.ts),
+                    pid=process.pid,
+                    source=Source(self._out.source, item.line),
+                    call="abi",
+                    args=item.text,
+                )
+            )
+        return None
+
+    def _call(self, call: Call, process: LiveProcess) -> None:
+        step = Step(call, process, self._out)
+        if not process.ours:
+            if not self._root_seen and programs.is_command(step, self._argv):
+                self._root_seen = True
+                process.ours, process.started, process.parent = True, call.ts, None
+                process.descriptors.clear()
+            else:
+                self._pod_call(step)
+                return
+        handler = _HANDLERS.get(call.name)
+        if handler is None:
+            if call.name in kernel.IGNORED:
+                return
+            handler = kernel.foreign
+        if not handler(step) or step.malformed:
+            self._lost(call.line)
+        elif cut(step):
+            self._truncated += 1
+
+    def _pod_call(self, step: Step) -> None:
+        """Keeps track of where the pod's set-up stands, since the package's first process inherits it."""
+        if step.call.name in _WORKING_DIRECTORY:
+            _HANDLERS[step.call.name](step)
+        elif step.call.name == "unshare" and b"CLONE_NEWPID" in step.word(0) and step.succeeded:
+            step.process.nests_children = True
+
+    def _exit(self, item: Exit) -> None:
+        process = self._table.end(item.pid, item.ts, item.code, item.signal)
+        if process is not None and process.ours:
+            self._out.events.append(
+                ProcessExit(
+                    ts=item.ts,
+                    phase=self._out.phase_at(item.ts),
+                    pid=process.pid,
+                    source=Source(self._out.source, item.line),
+                    code=item.code,
+                    signal=item.signal,
+                )
+            )
+
+    def _fork(self, step: Step) -> int | None:
+        """A new process or thread; returns its id when known."""
+        call, process = step.call, step.process
+        flags = _clone_flags(step)
+        if flags is None:
+            self._lost(call.line)
+            flags = b""
+        if process.ours and (b"CLONE_NEW" in flags or b"CLONE_UNTRACED" in flags):
+            step.emit(KernelCall, call=call.name, args=decoded(flags))
+        if call.errno or (call.result is not None and call.result < 0):
+            return None  # Failed, or interrupted: it is then made anew.
+        child = call.outer_pid
+        if child is None and not process.nested:
+            child = call.result
+        if child is None:
+            self._forking.append((process, call))
+            return None
+        self._born(child, call, process, flags)
+        return child
+
+    def _born(self, child: int, call: Call, process: LiveProcess, flags: bytes) -> None:
+        if b"CLONE_THREAD" in flags:
+            self._table.adopt(child, process)
+            return
+        begun = self._table.begin(child, process, self._out.phase_at(call.ts), call.ts)
+        if b"CLONE_NEWPID" in flags:
+            begun.nested = begun.nests_children = True
+            self._table.inner[1] = begun
+        elif process.nested and call.result is not None:
+            self._table.inner[call.result] = begun
+        if process.ours:
+            self._out.events.append(
+                ProcessStart(
+                    ts=call.ts,
+                    phase=self._out.phase_at(call.ts),
+                    pid=child,
+                    source=Source(self._out.source, call.line),
+                    parent=process.pid,
+                )
+            )
+
+    def _lost(self, line: int) -> None:
+        self._unparsed += 1
+        if self._first_unparsed is None or line < self._first_unparsed:
+            self._first_unparsed = line
+
+    def finish(self) -> Trace:
+        """The trace as a whole, once every item was fed."""
+        for tid in tuple(self._held):
+            items = self._held.pop(tid, None)
+            if items is not None:
+                self._settle(tid, items)
+        events = sorted(self._out.events, key=lambda event: (event.ts, event.source.line if event.source else 0))
+        sends = sorted(self._out.sends, key=lambda send: (send.ts, send.source.line))
+        counts = TraceCounts(self._lines, self._unparsed, self._truncated, self._first_unparsed)
+        return Trace(tuple(events), counts, tuple(sends), self._root_seen, self._orphans)
+
+    def _settle(self, tid: int, items: list[_Threaded]) -> None:
+        """Finds a home for a thread whose fork was never seen to return."""
+        began = items[0].ts
+        possible = [fork for fork in self._forking if fork[1].ts <= began]
+        if len(possible) == 1:
+            # No other fork was under way, so it is this one's child.
+            self._forking.remove(possible[0])
+            process, call = possible[0]
+            self._born(tid, call, process, _clone_flags(Step(call, process, self._out)) or b"")
+        elif any(isinstance(item, Call) for item in items):
+            self._orphans += 1
+            # Better blamed on the package than lost.
+            self._table.begin(tid, None, self._out.phase_at(began), began).ours = self._root_seen
+        else:
+            return
+        self._drain(deque(items))
+
+
+def _clone_flags(step: Step) -> bytes | None:
+    """The flags of a fork-like call, empty for fork and vfork; None when they cannot be read."""
+    if step.call.name in {"fork", "vfork"}:
+        return b""
+    if step.call.name == "clone3":
+        arguments = step.value(0)
+        value = arguments.get("flags") if isinstance(arguments, Group) else None
+    else:
+        value = step.named("flags")
+    if isinstance(value, Word):
+        return value.text
+    return b"" if step.unreadable() else None

@@ -1,0 +1,165 @@
+"""One call on its way to events: the call, its process and where the results go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from collector.events import AnyEvent, Source
+from collector.strace import Argument, Call, Descriptor, Group, Text, Value, Word
+from collector.syscalls.paths import absolute, decoded, named_descriptor
+
+if TYPE_CHECKING:
+    from collector.processes import LiveProcess, ProcessTableBuilder
+    from collector.syscalls.trace import Send
+
+UNFINISHED: Final = "UNFINISHED"
+"""Stands as errno of a call that was never seen to return: an attempt of unknown outcome."""
+
+
+class Output:
+    """Collects what one phase's trace gives."""
+
+    def __init__(self, phase: str, source: str, table: ProcessTableBuilder, linger: float = math.inf) -> None:
+        self.phase = phase
+        self.source = source
+        self.table = table
+        self.linger = linger
+        self.events: list[AnyEvent] = []
+        self.sends: list[Send] = []
+        self.sent_bytes = 0
+
+    def phase_at(self, ts: float) -> str:
+        """The phase an event belongs to: what survives its phase until `linger` acts in `linger`."""
+        return "linger" if ts >= self.linger else self.phase
+
+
+class Step:
+    """A call being turned into events."""
+
+    __slots__ = ("_arguments", "call", "malformed", "out", "process")
+
+    def __init__(self, call: Call, process: LiveProcess, out: Output) -> None:
+        self.call = call
+        self.process = process
+        self.out = out
+        self.malformed = False
+        """The arguments were looked at and are not well formed."""
+        self._arguments: tuple[Argument, ...] | None = None
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The call's arguments, parsed once; empty when they are not well formed."""
+        if self._arguments is None:
+            parsed = self.call.arguments()
+            self.malformed = parsed is None
+            self._arguments = parsed or ()
+        return self._arguments
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the call is known to have worked."""
+        return self.call.result is not None and self.call.result >= 0
+
+    @property
+    def errno(self) -> str:
+        """The name of the error, empty on success."""
+        if self.call.errno:
+            return self.call.errno
+        if self.call.result is None:
+            return UNFINISHED
+        # An error without a name, e.g. `-1 (errno 512)`, is one all the same.
+        return "EUNKNOWN" if self.call.result == -1 else ""
+
+    @property
+    def pid(self) -> int:
+        """The process (not the thread) that called."""
+        return self.process.pid
+
+    @property
+    def phase(self) -> str:
+        """The phase the call belongs to."""
+        return self.out.phase_at(self.call.ts)
+
+    @property
+    def source(self) -> Source:
+        """Where the call stands in the bundle."""
+        return Source(self.out.source, self.call.line)
+
+    def emit(self, build: Callable[..., AnyEvent], **fields: object) -> None:
+        """Adds an event of this call; `fields` are the event's own and may override the shared ones."""
+        shared: dict[str, object] = {
+            "ts": self.call.ts,
+            "phase": self.phase,
+            "pid": self.process.pid,
+            "source": self.source,
+            "errno": self.errno,
+        }
+        self.out.events.append(build(**(shared | fields)))
+
+    def value(self, index: int) -> Value | None:
+        """The argument at this place, counted from 0."""
+        arguments = self.arguments
+        return arguments[index].value if index < len(arguments) else None
+
+    def named(self, name: str) -> Value | None:
+        """The argument printed under this name."""
+        return next((argument.value for argument in self.arguments if argument.name == name), None)
+
+    def word(self, index: int) -> bytes:
+        """The unquoted argument at this place; empty when it is something else."""
+        value = self.value(index)
+        return value.text if isinstance(value, Word) else b""
+
+    def text(self, index: int) -> str | None:
+        """The string at this place, None when strace could not read it."""
+        value = self.value(index)
+        return decoded(value.value) if isinstance(value, Text) else None
+
+    def base(self, index: int | None) -> str:
+        """The directory that relative paths start from: a descriptor's at `index`, else the working directory."""
+        value = None if index is None else self.value(index)
+        if isinstance(value, Descriptor):
+            path = decoded(value.target)
+            if value.number < 0 and path.startswith("/"):
+                self.process.cwd = path
+            return path
+        return self.process.cwd
+
+    def path(self, index: int, base: int | None = None) -> str | None:
+        """The path at this place made absolute; None when strace could not read it."""
+        text = self.text(index)
+        return None if text is None else absolute(text, self.base(base))
+
+    def unreadable(self) -> bool:
+        """Whether a missing path or address is no loss: the call failed or never returned."""
+        return not self.succeeded
+
+    def descriptor_path(self, path: str) -> str:
+        """The file behind `/proc/self/fd/N` as far as it is known, else the path itself."""
+        number = named_descriptor(path)
+        known = None if number is None else self.process.descriptors.get(number)
+        return known if isinstance(known, str) else path
+
+
+Handler: TypeAlias = Callable[[Step], bool]
+"""Turns a call into events; false when its arguments were not understood."""
+
+
+def cut(step: Step) -> bool:
+    """Whether strace cut a string or a list in the call's arguments."""
+    raw = step.call.raw
+    if b'"...' not in raw and b", ...]" not in raw:
+        return False
+    todo = [argument.value for argument in step.arguments]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Group):
+            todo.extend(item.value for item in value.items)
+        elif isinstance(value, Text):
+            if value.truncated:
+                return True
+        elif isinstance(value, Word) and value.text == b"...":
+            return True
+    return False

@@ -1,0 +1,49 @@
+"""What reading one phase's trace gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collector.events import AnyEvent, Source
+
+
+class TraceCounts(msgspec.Struct, frozen=True):
+    """How much of a trace there was and how much of it was not understood."""
+
+    lines: int
+    """Non-empty lines."""
+    unparsed: int
+    """Lines, or calls whose arguments, were not understood. They are evidence lost."""
+    truncated: int
+    """Calls of the package with a string or an argument list that the tracer had cut."""
+    first_unparsed_line: int | None = None
+
+
+class Send(msgspec.Struct, frozen=True):
+    """A datagram left a process (sendto, sendmsg, sendmmsg on anything but TCP)."""
+
+    ts: float
+    pid: int
+    ip: str
+    port: int
+    protocol: str
+    """`udp`, `icmp`, `raw` or `unknown`."""
+    payload: bytes
+    """At most 4096 bytes of it; empty once a phase has sent too much."""
+    source: Source
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """One phase's trace, read."""
+
+    events: tuple[AnyEvent, ...]
+    """In order of time."""
+    counts: TraceCounts
+    sends: tuple[Send, ...]
+    root_seen: bool
+    """The phase's own command was seen to start; when false, nothing in the trace is the package's."""
+    orphans: int = 0
+    """Processes whose parent was not seen; with `root_seen` they count as the package's."""

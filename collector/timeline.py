@@ -1,0 +1,115 @@
+"""Everything that happened in a run, in order of time: the traces and the gateway's record as one list of events."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from collector import gateway
+from collector.actors import attribute
+from collector.bait import BaitScanner
+from collector.events import AnyEvent, NetworkConnect
+from collector.network import Explainer
+from collector.processes import ProcessTable, ProcessTableBuilder
+from collector.syscalls import Trace, TraceCounts, read_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from collector.manifest import Bait, Manifest
+
+__all__ = ["Evidence", "Timeline", "TraceCounts", "build"]
+
+
+class Evidence(Protocol):
+    """What is needed of an open bundle."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """How the run went."""
+
+    @property
+    def bait(self) -> tuple[Bait, ...]:
+        """The planted secrets."""
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle holds the file `name`."""
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """Yield the lines of the file `name` without newlines."""
+
+
+class Timeline(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's events and how much of the evidence was understood."""
+
+    events: tuple[AnyEvent, ...]
+    """In order of time; at the same moment traces stand before the gateway, each in its own order."""
+    processes: ProcessTable
+    traces: dict[str, TraceCounts]
+    """By phase, for phases with a trace."""
+    gateway_unparsed: int = 0
+    """Lines of the gateway's record that are no record."""
+    gateway_limits: tuple[str, ...] = ()
+    """What was not recorded or not searched because there was too much of it."""
+
+
+def build(bundle: Evidence) -> Timeline:
+    """Read a run's evidence.
+
+    The same bundle always gives the same timeline.
+
+    Args:
+        bundle: An open bundle.
+
+    Returns:
+        Its events with phases, actors, roles, bait and origins filled in.
+
+    Raises:
+        BundleError: A file of the bundle cannot be read.
+    """
+    manifest = bundle.manifest
+    table, traces = _traces(bundle)
+    has_gateway = bundle.has(gateway.GATEWAY)
+    log = gateway.read(bundle.lines(gateway.GATEWAY)) if has_gateway else gateway.GatewayLog()
+    traced = [event for trace in traces.values() for event in trace.events]
+    sends = [send for trace in traces.values() for send in trace.sends]
+    connects = [event for event in traced if isinstance(event, NetworkConnect)]
+    explainer = Explainer(log, manifest, BaitScanner(bundle.bait), connects, sends)
+    events = [explainer.named(event) if isinstance(event, NetworkConnect) else event for event in traced]
+    events += explainer.events()
+    events.sort(key=lambda event: event.ts)
+    processes = table.build()
+    return Timeline(
+        events=tuple(attribute(events, processes, manifest)),
+        processes=processes,
+        traces={name: _counts(trace) for name, trace in traces.items()},
+        gateway_unparsed=log.unparsed,
+        gateway_limits=explainer.limits(),
+    )
+
+
+def _traces(bundle: Evidence) -> tuple[ProcessTableBuilder, dict[str, Trace]]:
+    """Read the traces in the order of the phases, since files written in one are executed in another."""
+    phases = bundle.manifest.phases
+    linger = min((phase.started for phase in phases if phase.name == "linger" and phase.started > 0), default=math.inf)
+    table = ProcessTableBuilder()
+    traces = {
+        phase.name: read_trace(phase, phase.trace, bundle.lines(phase.trace), table, linger_started=linger)
+        for phase in phases
+        if phase.trace
+    }
+    return table, traces
+
+
+def _counts(trace: Trace) -> TraceCounts:
+    """The counts of a trace, in which processes without a known parent count as evidence that was not understood.
+
+    So does every line of a trace in which the phase's own command was never seen to start: nothing of it could be
+    told to be the package's.
+    """
+    counts = trace.counts
+    if trace.root_seen:
+        return msgspec.structs.replace(counts, unparsed=counts.unparsed + trace.orphans) if trace.orphans else counts
+    return msgspec.structs.replace(counts, unparsed=counts.lines)

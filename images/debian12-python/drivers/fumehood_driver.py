@@ -1,0 +1,105 @@
+"""What the importer and the exerciser share: guarding their root process, and the one report they write."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import importlib.metadata
+import json
+import os
+import re
+import signal
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+PR_SET_DUMPABLE = 4
+LISTED = 2000
+NAME_LENGTH = 200
+REASON_LENGTH = 200
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The worker sent SIGTERM: report what there is."""
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How far the driver came, unit by unit."""
+
+    unit: str
+    planned: int = 0
+    reached: int = 0
+    failed: list[str] = field(default_factory=list)
+    timed_out: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
+
+    def write(self, descriptor: int) -> None:
+        """Write the one JSON object of this run to the result descriptor."""
+        report = {"unit": self.unit, "planned": self.planned, "reached": self.reached}
+        for name in ("failed", "timed_out", "unreached"):
+            report[name] = [printable(text, NAME_LENGTH + REASON_LENGTH) for text in getattr(self, name)[:LISTED]]
+        data = json.dumps(report).encode()
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
+def printable(text: str, length: int) -> str:
+    """Cut to a length and replace what is not plain printable ASCII."""
+    if len(text) > length:
+        text = text[: length - 3] + "..."
+    return re.sub(r"[^ -~]", "?", text)
+
+
+def parse_arguments(description: str) -> argparse.Namespace:
+    """Read the command line both drivers take."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--result-fd", type=int, required=True, help="where the report goes, already open")
+    parser.add_argument("--each", type=float, required=True, help="seconds a unit may take")
+    parser.add_argument("--budget", type=float, required=True, help="seconds all of it may take")
+    parser.add_argument("distribution", help="name of the installed distribution")
+    return parser.parse_args()
+
+
+def set_dumpable(value: int) -> None:
+    """Allow (1) or forbid (0) processes of the same user to look into this one or its descriptors."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, value, 0, 0, 0)
+
+
+def guard_root(result_fd: int) -> None:
+    """Close the root process to its hostile descendants, and turn SIGTERM into a report."""
+    set_dumpable(0)
+    os.set_inheritable(result_fd, False)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    if empty:
+        os.close(empty)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def environment() -> tuple[str, str]:
+    """Return the virtual environment's directory and its site-packages."""
+    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return venv, os.path.join(venv, "lib", version, "site-packages")
+
+
+def find_distribution(name: str, site_packages: str) -> importlib.metadata.Distribution | None:
+    """Return the installed distribution of this name (any spelling), or None."""
+    wanted = canonical(name)
+    for distribution in importlib.metadata.distributions(path=[site_packages]):
+        if canonical(distribution.metadata["Name"] or "") == wanted:
+            return distribution
+    return None
+
+
+def canonical(name: str) -> str:
+    """Normalise a distribution's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,142 @@
+"""Byte channels to a peer: a socket, and TLS on top of any channel. Bytes can be given back, timeouts are errors."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+
+_CHUNK = 65536
+_SEND_SECONDS = 30.0
+
+
+class Channel(ABC):
+    """A conversation's way to its peer."""
+
+    def __init__(self) -> None:
+        self._given_back = b""
+
+    def give_back(self, data: bytes) -> None:
+        """Put bytes back in front: the next `receive` returns them."""
+        self._given_back = data + self._given_back
+
+    async def receive(self, seconds: float) -> bytes:
+        """Return the next bytes; empty at the end.
+
+        Raises:
+            TimeoutError: Nothing came in that time, or the connection's life is over.
+            OSError: The connection broke.
+        """
+        if data := self._given_back:
+            self._given_back = b""
+            return data
+        return await self._receive(seconds)
+
+    @abstractmethod
+    async def _receive(self, seconds: float) -> bytes: ...
+
+    @abstractmethod
+    async def send(self, data: bytes) -> None:
+        """Send all bytes.
+
+        Raises:
+            TimeoutError: The peer does not read.
+            OSError: The connection broke.
+        """
+
+
+class SocketChannel(Channel):
+    """A non-blocking TCP socket with a bounded life, counting bytes.
+
+    Args:
+        sock: The socket; the caller closes it.
+        life: Seconds until every further `receive` is a TimeoutError; see `extend`.
+    """
+
+    def __init__(self, sock: socket.socket, life: float) -> None:
+        super().__init__()
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + life
+        self.received = 0
+        self.sent = 0
+
+    def extend(self, seconds: float) -> None:
+        """Prolong the connection's life: it waited for us."""
+        self._deadline += seconds
+
+    @property
+    def expired(self) -> bool:
+        """Whether the connection's life is over."""
+        return self._loop.time() >= self._deadline
+
+    async def _receive(self, seconds: float) -> bytes:
+        if self.expired:
+            raise TimeoutError("the connection lasted too long")
+        left = self._deadline - self._loop.time()
+        async with asyncio.timeout(min(seconds, left)):
+            data = await self._loop.sock_recv(self._sock, _CHUNK)
+        self.received += len(data)
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """See `Channel.send`."""
+        async with asyncio.timeout(_SEND_SECONDS):
+            await self._loop.sock_sendall(self._sock, data)
+        self.sent += len(data)
+
+
+class TlsChannel(Channel):
+    """The server's side of TLS over another channel; `handshake` comes first.
+
+    All methods raise `ssl.SSLError` (an OSError) for what is wrong with the peer's TLS.
+    """
+
+    def __init__(self, below: Channel, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self._below = below
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    async def handshake(self, seconds: float) -> None:
+        """Do the handshake; `seconds` bounds each wait."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                if not await self._feed(seconds):
+                    raise ConnectionAbortedError("closed during the handshake") from None
+            else:
+                await self._flush()
+                return
+
+    async def _receive(self, seconds: float) -> bytes:
+        while True:
+            try:
+                return self._tls.read(_CHUNK)
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLWantReadError:
+                await self._flush()
+                if not await self._feed(seconds):
+                    return b""
+
+    async def send(self, data: bytes) -> None:
+        """See `Channel.send`."""
+        for start in range(0, len(data), _CHUNK):
+            self._tls.write(data[start : start + _CHUNK])
+            await self._flush()
+
+    async def _feed(self, seconds: float) -> bool:
+        data = await self._below.receive(seconds)
+        self._incoming.write(data)
+        return bool(data)
+
+    async def _flush(self) -> None:
+        if data := self._outgoing.read():
+            await self._below.send(data)

@@ -1,0 +1,54 @@
+"""Writes gateway.jsonl: one record a line, flushed each, within a bound."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import BinaryIO
+
+import msgspec
+
+from collector.records import GatewayRecord, LimitRecord
+
+
+class Journal:
+    """Appends records; after the bound it says so once and only counts.
+
+    Args:
+        out: Unbuffered or buffered binary file, opened for appending.
+        max_bytes: Bound on the bytes written.
+    """
+
+    def __init__(self, out: BinaryIO, max_bytes: int) -> None:
+        self._out = out
+        self._left = max_bytes
+        self._said: set[str] = set()
+        self._dropped: Counter[str] = Counter()
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, record: GatewayRecord) -> None:
+        """Write one record down, or count it when the bound is reached."""
+        line = self._encoder.encode(record) + b"\n"
+        if len(line) > self._left:
+            self._left = 0
+            self._dropped[type(record).__name__] += 1
+            self.limit("bytes of records: later ones are only counted")
+            return
+        self._left -= len(line)
+        self._put(line)
+
+    def limit(self, what: str) -> None:
+        """Say once that a bound was reached."""
+        if what not in self._said:
+            self._said.add(what)
+            self._put(self._encoder.encode(LimitRecord(ts=time.time(), what=what)) + b"\n")
+
+    def close(self) -> None:
+        """Say how many records were dropped, if any; the file stays the caller's."""
+        if self._dropped:
+            counts = ", ".join(f"{count} {name}" for name, count in sorted(self._dropped.items()))
+            self.limit(f"not written: {counts}")
+
+    def _put(self, line: bytes) -> None:
+        self._out.write(line)
+        self._out.flush()

@@ -1,0 +1,151 @@
+"""The gateway's process: opens the sockets, says `ready`, stops on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from sandbox.gateway.channel import SocketChannel
+from sandbox.gateway.conversation import Conversation
+from sandbox.gateway.dns import DnsProtocol, NameServer
+from sandbox.gateway.journal import Journal
+from sandbox.gateway.leaves import LeafMint
+from sandbox.gateway.metadata import MetadataService
+from sandbox.gateway.names import AddressBook
+from sandbox.gateway.origin import find_origin
+from sandbox.gateway.registry_client import RegistryClient
+from sandbox.gateway.services import Services
+from sandbox.gateway.tap import PacketTap
+
+if TYPE_CHECKING:
+    from sandbox.gateway.config import GatewayConfig
+
+_BACKLOG = 1024
+_RETRY_SECONDS = 0.1
+
+
+class Gateway:
+    """Accepts connections and keeps count of them.
+
+    Args:
+        services: What all connections share.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._count = 0
+
+    async def accept(self, listener: socket.socket) -> None:
+        """Accept connections for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError:
+                # Out of descriptors, or the peer was gone before we came.
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            self._count += 1
+            if len(self._tasks) >= self._services.limits.connections:
+                self._services.journal.limit("open connections: later ones were closed unread")
+                connection.close()
+                continue
+            task = asyncio.create_task(self._serve(connection, self._count))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """End every connection; each writes its record."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, connection: socket.socket, number: int) -> None:
+        with connection:
+            # asyncio does it for transports only, and an answer in two writes would wait 40 ms for an ACK.
+            with suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            base = SocketChannel(connection, self._services.limits.connection_seconds)
+            await Conversation(self._services, base, find_origin(connection), number).run()
+
+
+async def serve(config: GatewayConfig) -> None:
+    """Run the gateway until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    with ExitStack() as stack:
+        out = stack.enter_context(_append(config.records))
+        journal = Journal(out, config.limits.record_bytes)
+        stack.callback(journal.close)
+        services = _services(config, journal)
+        gateway = Gateway(services)
+        listeners = [stack.enter_context(_catch_all(config.tcp_port)), *_dns_listeners(config.dns_port, stack)]
+        acceptors = [asyncio.create_task(gateway.accept(listener)) for listener in listeners]
+        for host in ("127.0.0.1", "::1"):
+            # A namespace may be without IPv6.
+            with suppress(OSError):
+                transport, _ = await loop.create_datagram_endpoint(
+                    lambda: DnsProtocol(services.names, journal, config.limits.body_bytes),
+                    local_addr=(host, config.dns_port),
+                )
+                stack.callback(transport.close)
+        stack.enter_context(PacketTap(journal, config.dns_port, config.limits.body_bytes))
+        print("ready", flush=True)  # noqa: T201 - the protocol with whoever started us
+        await stopping.wait()
+        for task in acceptors:
+            task.cancel()
+        await gateway.stop()
+
+
+def _append(path: str) -> BinaryIO:
+    return Path(path).open("ab")
+
+
+def _services(config: GatewayConfig, journal: Journal) -> Services:
+    book = AddressBook()
+    mint = LeafMint(Path(config.ca_certificate).read_bytes(), Path(config.ca_key).read_bytes(), Path(config.scratch))
+    return Services(
+        limits=config.limits,
+        journal=journal,
+        book=book,
+        names=NameServer(book, journal),
+        mint=mint,
+        metadata=MetadataService(config.metadata),
+        registry=RegistryClient(config.registry_socket, config.registry_hosts),
+    )
+
+
+def _catch_all(port: int) -> socket.socket:
+    """Listen on every address of both families; on IPv4 alone where the kernel has no IPv6."""
+    try:
+        listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return _listening(socket.socket(socket.AF_INET, socket.SOCK_STREAM), "0.0.0.0", port)  # noqa: S104
+    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    return _listening(listener, "::", port)
+
+
+def _dns_listeners(port: int, stack: ExitStack) -> list[socket.socket]:
+    listeners = [stack.enter_context(_listening(socket.socket(socket.AF_INET), "127.0.0.1", port))]
+    with suppress(OSError):
+        listeners.append(stack.enter_context(_listening(socket.socket(socket.AF_INET6), "::1", port)))
+    return listeners
+
+
+def _listening(listener: socket.socket, host: str, port: int) -> socket.socket:
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,192 @@
+"""From what the user wrote, a purl or a path, to the artefact that will run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import structlog
+from packageurl import PackageURL
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from collector.manifest import Package
+from sandbox.errors import IntakeError
+from sandbox.intake.archive import SUFFIXES, Kind, identify, inspect
+from sandbox.intake.choose import Choice, choose
+from sandbox.intake.index import Source, download, project_files
+from sandbox.intake.private import keep
+from sandbox.intake.quoting import quoted
+from sandbox.intake.target import Target
+from sandbox.registry.cache import Cache
+from sandbox.registry.errors import RegistryError
+from sandbox.registry.fetch import Fetcher
+
+if TYPE_CHECKING:
+    from sandbox.intake.pip_config import PipConfiguration
+
+_FORM = "write pkg:pypi/NAME@VERSION, or give the path of a wheel or sdist"
+DEFAULT_PYTHON = "3.11.2"
+"""Debian 12's."""
+
+
+class Artefact(msgspec.Struct, frozen=True, kw_only=True):
+    """The bytes that will run, checked, and what they say about themselves."""
+
+    path: Path
+    """A private copy, `<cache>/artefacts/<sha256>/<filename>`."""
+    filename: str
+    sha256: str
+    kind: Kind
+    name: str
+    """Normalised."""
+    version: str
+    purl: str
+    origin: Literal["index", "file"]
+    requires: tuple[str, ...] = ()
+    """Requirements that hold on the image without extras: `name[extras]specifier`, nothing else, safe for pip."""
+    direct: tuple[str, ...] = ()
+    """Names of requirements with an address of their own; they are not installed beforehand."""
+    requires_python: str = ""
+    notes: tuple[str, ...] = ()
+    """What a reader of the report should know, one sentence each."""
+
+    def package(self) -> Package:
+        """The same for the bundle's manifest."""
+        return Package(
+            purl=self.purl,
+            ecosystem="pypi",
+            name=self.name,
+            version=self.version,
+            filename=self.filename,
+            sha256=self.sha256,
+            kind=self.kind,
+            origin=self.origin,
+        )
+
+
+def resolve(
+    text: str,
+    *,
+    artefact: Choice = "auto",
+    configuration: PipConfiguration,
+    cache: Path,
+    python: str = DEFAULT_PYTHON,
+) -> Artefact:
+    """Find, fetch and check what the user asked for.
+
+    Args:
+        text: A purl, or the path of a local file.
+        artefact: Which file of a release to take; not for local files.
+        configuration: Where packages come from.
+        cache: The cache directory; `registry` and `artefacts` in it are used.
+        python: Full version of the image's interpreter.
+
+    Raises:
+        IntakeError: There is no such thing, it cannot be fetched, or it is not an archive to run.
+    """
+    target = Target(python)
+    if not text.startswith("pkg:"):
+        return _local(_path(text), cache / "artefacts", target)
+    purl = _purl(text)
+    try:
+        with Fetcher(configuration.fetch_settings(), Cache(cache / "registry")) as fetcher:
+            return fetch(purl, artefact, fetcher, cache / "artefacts", target)
+    except RegistryError as error:
+        raise IntakeError(f"the package index cannot be asked: {error}; check pip's configuration") from error
+
+
+def fetch(purl: PackageURL, choice: Choice, source: Source, directory: Path, target: Target) -> Artefact:
+    """Fetch and check one artefact of the index.
+
+    Args:
+        purl: Type `pypi`, checked.
+        choice: Which file of a release to take.
+        source: The fetcher.
+        directory: Where private copies are kept.
+        target: The interpreter that is to install it.
+
+    Raises:
+        IntakeError: As for `resolve`.
+    """
+    name = canonicalize_name(purl.name)
+    version = _version(purl.version) if purl.version else None
+    file = choose(project_files(source, name), name, version, choice, target)
+    # The name is checked before anything is fetched or written under it.
+    identify(file.filename)
+    path, sha256 = keep(download(source, file), directory, file.filename)
+    if file.sha256 and sha256 != file.sha256:
+        raise IntakeError(f"hash mismatch: {quoted(file.filename)} changed in the cache; delete the cache, try again")
+    notes = []
+    if file.yanked:
+        notes.append(f"this release is yanked: {quoted(file.yanked_reason)}")
+    if not file.sha256:
+        notes.append("the index gives no sha256 for this file, so its download was not verified")
+    return _described(path, sha256, "index", target, tuple(notes))
+
+
+def _local(path: Path, directory: Path, target: Target) -> Artefact:
+    identify(path.name)
+    copy, sha256 = keep(path, directory, path.name)
+    return _described(copy, sha256, "file", target, ())
+
+
+def _described(
+    path: Path, sha256: str, origin: Literal["index", "file"], target: Target, notes: tuple[str, ...]
+) -> Artefact:
+    inspection = inspect(path, path.name, target)
+    identity = inspection.identity
+    described = Artefact(
+        path=path,
+        filename=path.name,
+        sha256=sha256,
+        kind=identity.kind,
+        name=identity.name,
+        version=identity.version,
+        purl=PackageURL("pypi", None, identity.name, identity.version).to_string(),
+        origin=origin,
+        requires=inspection.requirements.indexed,
+        direct=inspection.requirements.direct,
+        requires_python=inspection.requires_python,
+        notes=notes + inspection.notes,
+    )
+    structlog.get_logger(__name__).info("artefact", purl=described.purl, filename=described.filename, sha256=sha256)
+    return described
+
+
+def _path(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir():
+        raise IntakeError(f"{quoted(text)} is a directory; give a wheel or sdist, such as `python -m build` makes")
+    # lexists: a broken link or a FIFO is a path too, and gets its own message.
+    if path.exists() or path.is_symlink() or "/" in text or text.endswith(SUFFIXES):
+        return path
+    try:
+        meant = f"write pkg:pypi/{canonicalize_name(text, validate=True)}"
+    except ValueError:
+        meant = _FORM
+    raise IntakeError(f"{quoted(text)} is neither a purl nor a file; {meant}")
+
+
+def _purl(text: str) -> PackageURL:
+    try:
+        purl = PackageURL.from_string(text)
+    except ValueError as error:
+        raise IntakeError(f"{quoted(text)} is not a purl; {_FORM}") from error
+    if purl.type != "pypi":
+        raise IntakeError(f"{quoted(purl.type)} is not supported yet; {_FORM}")
+    if purl.namespace or purl.qualifiers or purl.subpath:
+        raise IntakeError(f"{quoted(text)} has parts that a PyPI package has not; {_FORM}")
+    try:
+        canonicalize_name(purl.name, validate=True)
+    except ValueError as error:
+        raise IntakeError(f"{quoted(purl.name)} cannot be a package's name; {_FORM}") from error
+    return purl
+
+
+def _version(text: str) -> Version:
+    try:
+        return Version(text)
+    except InvalidVersion as error:
+        raise IntakeError(f"{quoted(text)} is not a version; write one such as pkg:pypi/NAME@1.2.3") from error

@@ -1,0 +1,26 @@
+"""What several test packages share: the base root filesystem, built once, as a user would have it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import images
+from sandbox.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def base_image() -> images.BaseImage:
+    """The image of the shipped profile; building it is part of what is tested."""
+    return images.ensure("debian12-python", Settings.from_environment(os.environ).cache, print)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The user's cache, and bundles of the test's own."""
+    return Settings(cache=Settings.from_environment(os.environ).cache, bundles=tmp_path / "bundles")

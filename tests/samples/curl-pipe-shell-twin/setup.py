@@ -1,0 +1,12 @@
+"""Benign twin: a build that pipes a script of its own into a shell."""
+
+import os
+import shlex
+import subprocess
+
+from setuptools import setup
+
+if os.path.isdir("/opt/fumehood"):
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "configure.txt")
+    subprocess.run(["/bin/sh", "-c", f"cat {shlex.quote(script)} | sh"], capture_output=True, timeout=20, check=True)
+setup()

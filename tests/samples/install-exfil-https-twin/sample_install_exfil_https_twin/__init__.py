@@ -1,0 +1,1 @@
+"""Nothing: this twin acts while it is built."""

@@ -1,0 +1,1 @@
+"""Nothing: this sample acts while it is built."""

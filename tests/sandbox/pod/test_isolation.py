@@ -1,0 +1,186 @@
+"""No packet leaves, and nothing of the host is reached: tried from inside, watched from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sandbox.pod.bench import StartPod
+
+pytestmark = pytest.mark.pod
+
+_PROBE = """
+import json, os, socket, sys
+targets = json.loads(sys.argv[1])
+seen = {}
+def attempt(name, act):
+    try:
+        seen[name] = str(act())
+    except OSError as error:
+        seen[name] = "error " + str(error.errno)
+def dial(family, kind, address):
+    with socket.socket(family, kind) as s:
+        s.settimeout(3)
+        s.connect(address)
+        s.send(b"from the pod")
+        return s.recv(100) if kind == socket.SOCK_STREAM else "sent"
+for name, kind in (("tcp", socket.SOCK_STREAM), ("udp", socket.SOCK_DGRAM)):
+    for host, port in targets[name]:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        attempt(f"{name} {host}", lambda: dial(family, kind, (host, port)))
+attempt("abstract", lambda: dial(socket.AF_UNIX, socket.SOCK_STREAM, "\\0" + targets["abstract"]))
+attempt("path", lambda: dial(socket.AF_UNIX, socket.SOCK_STREAM, targets["path"]))
+attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+attempt("raw6", lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW))
+attempt("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+attempt("vsock", lambda: dial(socket.AF_VSOCK, socket.SOCK_STREAM, (2, targets["tcp"][0][1])))
+seen["interfaces"] = sorted(name for _, name in socket.if_nameindex())
+seen["routes"] = [line.split()[0] for line in open("/proc/net/route").read().splitlines()[1:]]
+print(json.dumps(seen))
+"""
+
+
+class _Listeners:
+    """Servers of every kind on the host, which must never hear anything."""
+
+    def __init__(self, directory: str) -> None:
+        self.heard: list[str] = []
+        self._stack = ExitStack()
+        self.tcp: list[tuple[str, int]] = []
+        self.udp: list[tuple[str, int]] = []
+        self.abstract = f"fumehood-test-{os.getpid()}"
+        self.path = f"{directory}/host.sock"
+        for host in _own_addresses():
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            stream = self._bind(family, socket.SOCK_STREAM, (host, 0))
+            self.tcp.append((host, stream.getsockname()[1]))
+            datagram = self._bind(family, socket.SOCK_DGRAM, (host, 0))
+            self.udp.append((host, datagram.getsockname()[1]))
+        self._bind(socket.AF_UNIX, socket.SOCK_STREAM, f"\0{self.abstract}")
+        self._bind(socket.AF_UNIX, socket.SOCK_STREAM, self.path)
+
+    def _bind(self, family: int, kind: int, address: object) -> socket.socket:
+        server = self._stack.enter_context(socket.socket(family, kind))
+        server.bind(address)
+        server.settimeout(0.2)
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        self._servers = [*getattr(self, "_servers", []), (server, kind)]
+        return server
+
+    def listen(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            for server, kind in self._servers:
+                try:
+                    self.heard.append(str(server.accept() if kind == socket.SOCK_STREAM else server.recvfrom(100)))
+                except TimeoutError:
+                    continue
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _own_addresses() -> list[str]:
+    """Addresses of this machine: loopback and whatever its interfaces have."""
+    found = {"127.0.0.1"}
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family in (socket.AF_INET, socket.AF_INET6) and "%" not in address.address:
+                found.add(address.address)
+    return sorted(found)
+
+
+def test_no_packet_reaches_the_host_or_anything_beyond(start_pod: StartPod, tmp_path: Path) -> None:
+    listeners = _Listeners(str(tmp_path))
+    stop = threading.Event()
+    thread = threading.Thread(target=listeners.listen, args=(stop,))
+    thread.start()
+    try:
+        targets = {
+            "tcp": [*listeners.tcp, ("203.0.113.9", 8080), ("2001:db8::9", 8080)],
+            "udp": [*listeners.udp, ("203.0.113.9", 5000), ("2001:db8::9", 5000)],
+            "abstract": listeners.abstract,
+            "path": listeners.path,
+        }
+        with start_pod() as bench:
+            phase = bench.run("/usr/bin/python3", "-c", _PROBE, json.dumps(targets), seconds=60)
+            seen = json.loads(bench.output(phase) or "{}")
+            assert phase.status == "completed", bench.output(phase, "stderr")
+            gateway = (bench.directory / "gateway/gateway.jsonl").read_text()
+    finally:
+        stop.set()
+        thread.join()
+        listeners.close()
+    assert listeners.heard == []
+    assert seen["interfaces"] == ["lo"]
+    assert seen["routes"] == []
+    for kind in ("abstract", "path", "raw", "raw6", "packet", "vsock"):
+        assert seen[kind].startswith("error "), (kind, seen[kind])
+    # What was dialled did arrive: at the gateway, which alone answers, and with the address that was meant.
+    assert not seen["tcp 203.0.113.9"].startswith("error ")
+    assert not seen["tcp 2001:db8::9"].startswith("error ")
+    assert '"ip":"203.0.113.9","port":5000' in gateway
+    assert '"ip":"2001:db8::9","port":5000' in gateway
+
+
+def test_tracer_evidence_and_gateway_are_out_of_reach(start_pod: StartPod, tmp_path: Path) -> None:
+    code = f"""
+import os, json
+evidence = {str(tmp_path)!r}
+names = []
+for pid in [p for p in os.listdir("/proc") if p.isdigit()]:
+    names.append(open(f"/proc/{{pid}}/comm").read().strip())
+def allowed(act):
+    try:
+        act()
+    except OSError:
+        return False
+    return True
+print(json.dumps({{
+    "processes": sorted(names),
+    "evidence": os.path.exists(evidence),
+    "root": allowed(lambda: open("/x", "w")),
+    "usr": allowed(lambda: open("/usr/bin/python3", "ab")),
+    "etc": allowed(lambda: open("/etc/passwd", "a")),
+    "drivers": allowed(lambda: open("/opt/fumehood/importer.py", "a")),
+    "init_root": allowed(lambda: os.listdir("/proc/1/root/work")),
+    "init_memory": allowed(lambda: open("/proc/1/mem", "rb").read(1)),
+    "capabilities": [l.split()[1] for l in open("/proc/self/status") if l.startswith("Cap")],
+    "tracer": [l.split()[1] for l in open("/proc/self/status") if l.startswith("TracerPid")],
+    "descriptors": sorted(os.readlink(f"/proc/self/fd/{{fd}}").split(":")[0] for fd in (0, 1, 2)),
+    "open": len(os.listdir("/proc/self/fd")),
+}}))
+"""
+    with start_pod() as bench:
+        phase = bench.python(code)
+        assert phase.status == "completed", bench.output(phase, "stderr")
+        seen = json.loads(bench.output(phase))
+    # bubblewrap's reaper and the program itself: no tracer, no gateway, no process of the host.
+    assert seen["processes"] == ["bwrap", "python3"]
+    assert seen["tracer"] == ["0"]
+    assert set(seen["capabilities"]) == {"0000000000000000"}
+    assert seen["open"] == 4, "standard three and the listing itself: nothing of ours is inherited"
+    for reach in ("evidence", "root", "usr", "etc", "drivers", "init_root", "init_memory"):
+        assert seen[reach] is False, reach
+
+
+def test_bait_and_secrets_stand_on_no_command_line(start_pod: StartPod) -> None:
+    with start_pod() as bench:
+        phase = bench.run("/bin/sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '; env")
+        planted = [line.split("=", 1)[1] for line in bench.output(phase).splitlines() if line.startswith("AWS_SECRET")]
+        assert planted, "the bait is in the environment"
+        ours = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+        assert not any(value in line for value in planted for line in ours)
+        execs = [line for line in bench.trace(phase).splitlines() if " execve(" in line]
+        assert execs
+        assert not any(value in line for value in planted for line in execs)

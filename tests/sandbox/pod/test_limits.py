@@ -1,0 +1,146 @@
+"""Phases that will not end by themselves end in their budget, are labelled so, and the run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from sandbox.bundle import BundleWriter
+
+if TYPE_CHECKING:
+    from sandbox.settings import Settings
+    from tests.sandbox.pod.bench import Bench, StartPod
+
+pytestmark = pytest.mark.pod
+
+
+def _pod_processes(bench: Bench) -> list[psutil.Process]:
+    return psutil.Process(bench.pod._init.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import time; time.sleep(1000)",
+        "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 3, 15)]; time.sleep(1000)",
+        "import os, time; [os.fork() for _ in range(6)]; os.setsid() if os.getpid() % 2 else 0; time.sleep(1000)",
+        "import os\nwhile True:\n  try:\n    os.fork()\n  except OSError:\n    pass",
+        "import os\nwhile True: os.write(1, b'x' * 65536); os.write(2, b'y' * 65536)",
+        "import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork(): os._exit(0)\ntime.sleep(1000)",
+    ],
+    ids=["sleeps", "ignores-signals", "forks", "fork-bomb", "floods", "double-fork"],
+)
+def test_a_phase_without_end_is_ended_and_the_next_one_runs(start_pod: StartPod, code: str) -> None:
+    with start_pod(processes=128, output_kb=64) as bench:
+        phase = bench.python(code, seconds=2)
+        assert phase.status == "timed-out"
+        assert phase.reason == "not finished after 2 s"
+        assert phase.output_truncated is ("os.write" in code)
+        for stream in ("stdout", "stderr"):
+            assert len(bench.output(phase, stream)) <= 64 * 1024
+        after = bench.run("/bin/echo", "the run goes on")
+        assert after.status == "completed"
+        assert bench.output(after) == "the run goes on\n"
+        assert "+++ killed by SIGKILL +++" in bench.trace(phase), "the tracer saw the end"
+
+
+def test_a_trace_over_its_limit_ends_the_phase_and_is_incomplete(start_pod: StartPod) -> None:
+    with start_pod(trace_mb=1) as bench:
+        phase = bench.python("while True:\n  try: open('/nowhere')\n  except OSError: pass", seconds=60)
+        assert phase.status == "killed"
+        assert phase.limits == ("trace",)
+        assert phase.trace_complete is False
+
+
+def test_exit_codes_and_programs_that_cannot_start(start_pod: StartPod) -> None:
+    with start_pod() as bench:
+        assert bench.run("/bin/sh", "-c", "exit 7").exit_code == 7
+        killed = bench.run("/bin/sh", "-c", "kill -9 $$")
+        assert (killed.status, killed.exit_code) == ("failed", 137)
+        missing = bench.run("/nowhere/program")
+        assert missing.status == "failed"
+
+
+def test_survivors_are_watched_until_linger_ends_then_nothing_is_left(start_pod: StartPod) -> None:
+    with start_pod() as bench:
+        late = "time.sleep(1); open('/tmp/late', 'w'); time.sleep(1000)"
+        daemon = f"import os, time\nif os.fork() == 0:\n  os.setsid()\n  {late}"
+        phase = bench.python(daemon)
+        assert (phase.status, phase.survivors) == ("completed", 1)
+        linger = bench.pod.linger(3)
+        assert linger.status == "completed"
+        assert "1 processes had outlived their phase" in linger.reason
+        lines = [line for line in bench.trace(phase).splitlines() if '"/tmp/late"' in line]
+        assert lines
+        assert float(lines[0].split()[1]) >= linger.started - 1.5
+        processes = _pod_processes(bench)
+        assert processes
+        assert bench.pod.stop() == ()
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert alive == []
+
+
+def test_linger_takes_no_time_when_nothing_survives(start_pod: StartPod) -> None:
+    with start_pod() as bench:
+        bench.run("/bin/true")
+        linger = bench.pod.linger(1000)
+        assert linger.ended - linger.started < 100
+
+
+_WORKER = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = [{repository!r}]
+from sandbox import images
+from sandbox.bundle import BundleWriter
+from sandbox.pod.bubblewrap import BubblewrapPod
+from tests.sandbox.pod.bench import Bench, make_plan
+directory = Path({directory!r})
+image = images.ensure("debian12-python", Path({cache!r}), print)
+with BundleWriter(directory / "bundles", "crashing") as bundle:
+    with BubblewrapPod(make_plan(image, directory), bundle.directory) as pod:
+        bench = Bench(pod, bundle.directory)
+        bench.python("import os, time\\nif os.fork() == 0: time.sleep(1000)")
+        print("init", pod._init.pid, flush=True)
+        bench.python("import time; time.sleep(1000)", seconds=1000)
+"""
+
+
+def _crash(tmp_path: Path, settings: Settings, end: signal.Signals) -> list[psutil.Process]:
+    """Start a worker with a busy pod, end the worker, and give the pod's processes as they were."""
+    repository = str(Path(__file__).resolve().parents[3])
+    code = _WORKER.format(repository=repository, directory=str(tmp_path), cache=str(settings.cache))
+    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        line = next(line for line in worker.stdout if line.startswith("init"))
+        until = time.monotonic() + 20
+        while len(processes := psutil.Process(worker.pid).children(recursive=True)) < 10 and time.monotonic() < until:
+            time.sleep(0.05)
+        processes += psutil.Process(int(line.split()[1])).children(recursive=True)
+        assert len(processes) >= 10
+        os.kill(worker.pid, end)
+    finally:
+        worker.kill() if end is signal.SIGKILL else None
+        worker.wait(timeout=30)
+        worker.stdout.close()
+    return processes
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["kill-9", "ctrl-c"])
+@pytest.mark.usefixtures("base_image")
+def test_nothing_is_left_of_a_pod_whose_worker_ends(settings: Settings, tmp_path: Path, end: signal.Signals) -> None:
+    processes = _crash(tmp_path, settings, end)
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert alive == []
+    left = list((tmp_path / "bundles").iterdir())
+    assert [path.name for path in left] == (["crashing.partial"] if end is signal.SIGKILL else [])
+    with BundleWriter(tmp_path / "bundles", "next"):
+        assert [path.name for path in (tmp_path / "bundles").iterdir()] == ["next.partial"]
