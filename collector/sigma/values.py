@@ -76,9 +76,10 @@ def home_path(event: AnyEvent, context: Context) -> Value:
 
 def uri(event: HttpRequest) -> str:
     """Give a request's address: scheme, host, path and query."""
-    if not event.target.startswith("/"):
-        return event.target if "://" in event.target else f"{event.host}/{event.target}"
-    return f"{'https' if event.tls else 'http'}://{event.host}{event.target}"
+    if "://" in event.target.partition("?")[0]:
+        return event.target
+    slash = "" if event.target.startswith("/") else "/"
+    return f"{'https' if event.tls else 'http'}://{event.host}{slash}{event.target}"
 
 
 def _image_of(pid: int, ts: float, context: Context) -> Value:

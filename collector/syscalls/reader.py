@@ -76,7 +76,7 @@ class _Reader:
     def counted(self, lines: Iterable[bytes]) -> Iterable[bytes]:
         """Passes the lines on and counts those that hold something."""
         for line in lines:
-            self._lines += not line.isspace() and line != b""
+            self._lines += line.rstrip(b"\r\n") != b""
             yield line
 
     def feed(self, item: Item) -> None:

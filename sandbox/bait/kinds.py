@@ -136,6 +136,10 @@ def _google_token(rng: random.Random) -> Secret:
     return Secret(family="google", value="1//0" + _pick(rng, _ALNUM + "-_", 99))
 
 
+def _google_access_token(rng: random.Random) -> Secret:
+    return Secret(family="google", value="ya29.c." + _pick(rng, _ALNUM + "-_", 180))
+
+
 def _docker_auth(rng: random.Random) -> Secret:
     password = "dckr_pat_" + _pick(rng, _ALNUM, 27)
     auth = base64.b64encode(f"deploy:{password}".encode()).decode()
@@ -199,6 +203,7 @@ KINDS: Mapping[str, Generator] = {
     "ci-token": _ci_token,
     "docker-auth": _docker_auth,
     "github-token": _github_token,
+    "google-access-token": _google_access_token,
     "google-refresh-token": _google_token,
     "hex-key": _hex_key,
     "kube-token": _kube_token,

@@ -32,7 +32,8 @@ class Planted(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     """The persona's variables and the secret ones."""
     metadata: dict[str, str]
-    """`role` and `credentials` (the body to answer) of the cloud metadata service; empty without a plan."""
+    """What the cloud metadata service gives: `role`, `credentials` (the body of the AWS form) and `token` (of the
+    other clouds); empty without a plan."""
 
 
 class _Values:
@@ -96,7 +97,12 @@ def plant(profile: Profile, rng: random.Random | None = None, now: datetime | No
     metadata = {}
     if plan.metadata:
         baits += values.baits(plan.metadata.template, "http:")
-        metadata = {"role": plan.metadata.role, "credentials": render(plan.metadata.template, values.text)}
+        baits += values.baits(plan.metadata.token, "http:")
+        metadata = {
+            "role": plan.metadata.role,
+            "credentials": render(plan.metadata.template, values.text),
+            "token": render(plan.metadata.token, values.text),
+        }
     secret_environment = {name: render(template, values.text) for name, template in plan.environment.items()}
     return Planted(
         baits=tuple(baits),

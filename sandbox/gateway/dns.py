@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from collector.records import DatagramRecord, DnsRecord
 from sandbox.gateway import dns_wire as wire
@@ -84,8 +84,8 @@ class DnsProtocol(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport for answers."""
-        if isinstance(transport, asyncio.DatagramTransport):
-            self._transport = transport
+        # The event loop's class is no DatagramTransport by inheritance in Python 3.11, only by its methods.
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
         """Answer one query."""

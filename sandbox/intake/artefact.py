@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sandbox.intake.pip_config import PipConfiguration
 
 _FORM = "write pkg:pypi/NAME@VERSION, or give the path of a wheel or sdist"
+_REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})(?:(?:==|@)([A-Za-z0-9.!+]{1,50}))?")
+"""What people write for pip."""
 DEFAULT_PYTHON = "3.11.2"
 """Debian 12's."""
 
@@ -156,16 +159,16 @@ def _described(
 
 
 def _path(text: str) -> Path:
+    if "://" in text:
+        raise IntakeError(f"{quoted(text)} is an address; download the file and give its path, or {_FORM}")
     path = Path(text)
     if path.is_dir():
         raise IntakeError(f"{quoted(text)} is a directory; give a wheel or sdist, such as `python -m build` makes")
     # lexists: a broken link or a FIFO is a path too, and gets its own message.
     if path.exists() or path.is_symlink() or "/" in text or text.endswith(SUFFIXES):
         return path
-    try:
-        meant = f"write pkg:pypi/{canonicalize_name(text, validate=True)}"
-    except ValueError:
-        meant = _FORM
+    words = _REQUIREMENT.fullmatch(text)
+    meant = f"write pkg:pypi/{'@'.join(filter(None, words.groups()))}" if words else _FORM
     raise IntakeError(f"{quoted(text)} is neither a purl nor a file; {meant}")
 
 

@@ -51,6 +51,10 @@ class PipConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     ignored: tuple[str, ...] = ()
     """Settings that pip would obey and we do not, in words."""
 
+    def __repr__(self) -> str:
+        # Index addresses may hold credentials, and a value that is printed ends up in a log.
+        return f"{type(self).__name__}({', '.join(_host(url) for url in self.index_urls())})"
+
     def index_urls(self) -> tuple[str, ...]:
         """Every index, the first to be asked first."""
         return tuple(url for url in (self.index_url, *self.extra_index_urls) if url)
@@ -145,14 +149,22 @@ def _indexes(options: Mapping[str, str], default: str) -> tuple[str, tuple[str, 
     ignored: list[str] = []
 
     def usable(url: str) -> bool:
-        if url.startswith(("http://", "https://")):
+        if url.startswith(("http://", "https://")) and _host(url):
             return True
-        ignored.append(f"index {quoted(url)} (not http or https)")
+        ignored.append(f"index {quoted(url.rpartition('@')[2])} (not http or https)")  # without its credentials
         return False
 
     index_url = (options.get("index-url") or options.get("pypi-url") or default).strip()
     extra = tuple(url.rstrip("/") for url in options.get("extra-index-url", "").split() if usable(url))
     return (index_url.rstrip("/") if usable(index_url) else ""), extra, ignored
+
+
+def _host(url: str) -> str:
+    """The host of an address; empty when there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _netrc_credentials(urls: Iterable[str], environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -169,7 +181,7 @@ def _netrc_credentials(urls: Iterable[str], environment: Mapping[str, str]) -> d
         return {}
     found: dict[str, tuple[str, str]] = {}
     for url in urls:
-        host = urlsplit(url).hostname or ""
+        host = _host(url)
         entry = entries.authenticators(host) if host else None
         if entry:
             found[host] = (entry[0], entry[2] or "")

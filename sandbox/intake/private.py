@@ -30,15 +30,24 @@ def keep(source: Path, directory: Path, filename: str) -> tuple[Path, str]:
     Raises:
         IntakeError: It is not a regular file, cannot be read, or is too large.
     """
-    try:
-        with open(source, "rb", opener=_without_following) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise IntakeError(f"{quoted(str(source))} is not a regular file; give a wheel or an sdist")
+    with _opened(source) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise IntakeError(f"{quoted(str(source))} is not a regular file; give a wheel or an sdist")
+        try:
             return _copy(stream, directory, filename)
+        except OSError as error:
+            raise IntakeError(f"{quoted(filename)} cannot be copied to the cache: {error}; check the disk") from error
+
+
+def _opened(source: Path) -> IO[bytes]:
+    try:
+        return open(source, "rb", opener=_without_following)
+    except FileNotFoundError as error:
+        raise IntakeError(f"there is no file {quoted(str(source))}; check the path") from error
     except OSError as error:
         if source.is_symlink():
             raise IntakeError(f"{quoted(str(source))} is a symbolic link; give the file that it leads to") from error
-        raise IntakeError(f"{quoted(str(source))} cannot be copied: {error}; check the path and the disk") from error
+        raise IntakeError(f"{quoted(str(source))} cannot be read: {error.strerror}; check the path") from error
 
 
 def _without_following(path: str, flags: int) -> int:

@@ -13,7 +13,7 @@ _SHOWN = 100
 def quoted(text: str, limit: int = _SHOWN) -> str:
     """The text in quotes, everything outside printable ASCII escaped, cut at `limit` characters."""
     cut = ascii(text[:limit])
-    return cut if len(text) <= limit else f"{cut}… ({len(text)} characters)"
+    return cut if len(text) <= limit else f"{cut}... ({len(text)} characters)"
 
 
 def listed(texts: Iterable[str], limit: int = 8) -> str:

@@ -121,6 +121,7 @@ def _templates(bait: BaitPlan) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("bait", "environment", variable), template
     if bait.metadata:
         yield ("bait", "metadata", "template"), bait.metadata.template
+        yield ("bait", "metadata", "token"), bait.metadata.token
 
 
 def _check_reference(

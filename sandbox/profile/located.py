@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _MAX_NODES = 5_000
-"""Aliases let a small text stand for a huge graph; this many visits is far more than a profile needs."""
+"""Far more than a profile needs; aliases count each time they are used."""
 _SHOWN = 80
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -95,7 +95,7 @@ class Document:
         self.lines[path] = node.start_mark.line + 1
         place = self.place(path)
         if self._visited > _MAX_NODES:
-            raise place.error("aliases make this file too large; write the values out")
+            raise place.error("this file holds too many values for a profile; remove some")
         kind = _without_none(kind)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self._struct(node, kind, path)

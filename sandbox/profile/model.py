@@ -82,7 +82,9 @@ class MetadataPlan(Part, frozen=True, kw_only=True):
 
     role: Name
     template: ShortText
-    """Body of the answer that carries the role's credentials."""
+    """Body of the answer that carries the role's credentials, in the AWS form."""
+    token: ShortText
+    """Access token that the other clouds' services give."""
 
 
 class BaitPlan(Part, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ def render_network(page: Page, network: Network) -> None:
         if left:
             page.line(page.text(f"and {left:,} more {kind} rows than a report holds"), 1)
     if usual:
-        page.line(page.text((f"{usual:,} lookups, handshakes and requests to the registry", "dim")), 1)
+        page.line(page.text((f"registry: {usual:,} lookups, handshakes and requests", "dim")), 1)
     if not rows:
         page.line(page.text("nothing else was tried" if usual else "nothing was tried"), 1)
 

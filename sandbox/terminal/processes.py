@@ -30,9 +30,9 @@ def render_processes(page: Page, tree: ProcessTree, *, short: bool = False) -> N
     most = _LINES_SHORT if short else _LINES
     joints = ("|- ", "`- ", "|  ", "   ") if page.ascii_only else ("├─ ", "└─ ", "│  ", "   ")
     lines = list(_lines(tree.roots, joints))
-    # The first generations say most; below them the tree is cut evenly, not at the end.
-    depth = _depth_that_fits(lines, most)
-    shown = [line for line in lines if len(line.branch) <= depth][:most]
+    # The first generations say most: the tree loses its depths before it loses its end.
+    ranked = sorted(range(len(lines)), key=lambda number: (len(lines[number].branch), number))
+    shown = [lines[number] for number in sorted(ranked[:most])]
     phase = ""
     for line in shown:
         if not line.branch and line.node.phase != phase:
@@ -68,11 +68,6 @@ def _alike(nodes: Sequence[ProcessNode]) -> list[tuple[ProcessNode, int]]:
         first, count = counts.get(key, (node, 0))
         counts[key] = first, count + node.count
     return list(counts.values())
-
-
-def _depth_that_fits(lines: Sequence[_Line], most: int) -> int:
-    depths = sorted(len(line.branch) for line in lines)
-    return depths[-1] if len(depths) <= most else max((depth for depth in depths if depth < depths[most]), default=0)
 
 
 def _words(line: _Line) -> list[str | tuple[str, str]]:

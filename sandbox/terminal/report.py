@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from collector.redact import excerpt
 from sandbox.terminal.network import render_network
 from sandbox.terminal.page import Page
 from sandbox.terminal.processes import render_processes
@@ -25,6 +26,8 @@ _VERDICT: Final = {
 _LEVEL: Final = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "informational": "dim"}
 _EVIDENCE: Final = 5
 """Events shown below a finding; the JSON report has more."""
+_EVENT: Final = 800
+"""Characters of an event shown."""
 
 
 def render_report(report: Report, console: Console, *, bundle: Path | None = None) -> None:
@@ -77,7 +80,7 @@ def _finding(page: Page, finding: FindingReport) -> None:
         page.line(page.text(finding.why), 2)
     for evidence in finding.evidence[:_EVIDENCE]:
         source = f"  # {evidence.source.file}:{evidence.source.line}" if evidence.source else ""
-        page.line(page.text(evidence.event, (source, "dim")), 2)
+        page.line(page.text(excerpt(evidence.event, _EVENT), (source, "dim")), 2)
     left = finding.omitted + len(finding.evidence[_EVIDENCE:])
     if left:
         page.line(page.text((f"and {left:,} more", "dim")), 2)

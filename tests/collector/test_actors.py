@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -22,7 +22,7 @@ BUILD = "/tmp/pip-req-build-0a1b2c3d"
 TREE = f"/tmp/pip-install-k3j2h1g0/Odd_Name_{'0a' * 16}"
 GCC = "/usr/bin/x86_64-linux-gnu-gcc-12"
 CC1 = "/usr/lib/gcc/x86_64-linux-gnu/12/cc1"
-Told = "Callable[[Strace], tuple[AnyEvent, ...]]"
+Told: TypeAlias = "Callable[[Strace], tuple[AnyEvent, ...]]"
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNFINISHED = [status for status in get_args(PhaseStatus) if status != "completed"]
 
 
-def judged(findings: Sequence[Finding] = (), **changed: Phase) -> Verdict:
+def judged(findings: Sequence[Finding] = (), /, **changed: Phase) -> Verdict:
     manifest = make_manifest(make_phases(**changed))
     return decide(findings, manifest, make_timeline(manifest))
 

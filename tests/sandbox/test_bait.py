@@ -33,6 +33,7 @@ FORMS = {
     "ci-token": r"glcbt-[A-Za-z0-9]{26}",
     "docker-auth": r"[A-Za-z0-9+/]+={0,2}",
     "github-token": r"ghp_[A-Za-z0-9]{36}",
+    "google-access-token": r"ya29\.c\.[A-Za-z0-9_-]{180}",
     "google-refresh-token": r"1//0[A-Za-z0-9_-]{99}",
     "hex-key": r"[0-9a-f]{64}",
     "kube-token": r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{342}",
@@ -137,7 +138,7 @@ def test_every_bait_lies_where_it_says(planted: Planted) -> None:
         if bait.where.startswith("env:"):
             assert bait.value in planted.environment[bait.where.removeprefix("env:")]
         elif bait.where == "http:":
-            assert bait.value in planted.metadata["credentials"]
+            assert bait.value in planted.metadata["credentials"] + planted.metadata["token"]
         elif "." not in bait.name:
             assert bait.value.encode() in planted.files[bait.where.removeprefix("/home/martin/")]
 
@@ -193,6 +194,7 @@ def test_the_metadata_service_gives_credentials_that_are_still_valid() -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     metadata = plant(load_profile("pypi"), now=now).metadata
     assert metadata["role"] == "orders-deploy"
+    assert metadata["token"].startswith("ya29.")
     credentials = json.loads(metadata["credentials"])
     assert credentials["Code"] == "Success"
     assert credentials["AccessKeyId"].startswith("ASIA")

@@ -99,7 +99,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"logsource": {"category": "file_acess"}}, "unknown category 'file_acess'; did you mean 'file_access'?"),
     ({"detection": None}, "must have a detection"),
     ({"detection": {"sel": {"Errno": ""}}}, "at least one condition"),
-    ({"detection": {"sel": {"TargetFile": "/a"}, "condition": "sel"}}, "unknown field of file_access 'TargetFile'; did you mean 'TargetFilename'?"),
+    (
+        {"detection": {"sel": {"TargetFile": "/a"}, "condition": "sel"}},
+        "unknown field of file_access 'TargetFile'; did you mean 'TargetFilename'?",
+    ),
     ({"detection": {"sel": {"image": "/a"}, "condition": "sel"}}, "did you mean 'Image'?"),
     ({"detection": {"sel": {"Zzz": "/a"}, "condition": "sel"}}, "there are: Actor, Ancestors"),
     ({"detection": {"sel": {"Image|fieldref": "Zzz"}, "condition": "sel"}}, "unknown field of file_access 'Zzz'"),
@@ -110,7 +113,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"detection": {"sel": {"Image|expand": "%a%"}, "condition": "sel"}}, "write the values out"),
     ({"detection": {"sel": {"Image": "/a"}, "condition": "sel and"}}, "mend the condition"),
     ({"detection": {"sel": {"Image": "/a"}, "condition": "sel or other"}}, "'other' not defined"),
-    ({"detection": {"sel": {"Image": "/a"}, "more": {"Image": "/b"}, "condition": "sel"}}, "selection 'more' is not used"),
+    (
+        {"detection": {"sel": {"Image": "/a"}, "more": {"Image": "/b"}, "condition": "sel"}},
+        "selection 'more' is not used",
+    ),
     ({"detection": ["x"]}, "detection"),
     ({"related": [1]}, "docs/rules.md"),
     ({"tags": None}, "no ATT&CK technique is named"),
@@ -128,9 +134,15 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"fumehood": examples({"name": "n", "match": True, "events": [READ], "note": "x"})}, "unknown field `note`"),
     ({"fumehood": examples({"name": "n", "match": True, "events": []})}, "example 'n' has no events"),
     ({"fumehood": examples({"name": "n", "match": True, "events": [READ, "import target"]})}, "example 'n', event 2: "),
-    ({"fumehood": examples({"name": "n", "match": True, "events": [f"{READ} errno=EACCES"]})}, "example 'n' does not match, but says that it does"),
-    ({"fumehood": examples({"name": "n", "match": False, "events": [READ]})}, "example 'n' matches, but says that it must not"),
-]  # fmt: skip
+    (
+        {"fumehood": examples({"name": "n", "match": True, "events": [f"{READ} errno=EACCES"]})},
+        "example 'n' does not match, but says that it does",
+    ),
+    (
+        {"fumehood": examples({"name": "n", "match": False, "events": [READ]})},
+        "example 'n' matches, but says that it must not",
+    ),
+]
 
 
 @pytest.mark.parametrize(("changes", "message"), MISTAKES)

@@ -77,11 +77,14 @@ class Pod:
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n", (directory / "stderr").read_text()
 
+    @property
+    def enter(self) -> list[str]:
+        return ["nsenter", "--user", "--net", "--preserve-credentials", "-t", str(self.process.pid), "--"]
+
     def run(self, *argv: str, text: bytes = b"", seconds: float = 20) -> bytes:
         """Run a client inside the namespace and return its output (standard output and error)."""
-        enter = ["nsenter", "--user", "--net", "--preserve-credentials", "-t", str(self.process.pid), "--"]
         done = subprocess.run(
-            [*enter, *argv],
+            [*self.enter, *argv],
             input=text,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -93,8 +96,21 @@ class Pod:
 
     def python(self, code: str) -> bytes:
         """Run Python code inside; `CA` is the path of the run's authority."""
-        prelude = f"import socket, ssl, time, json, sys\nCA = {str(self.ca)!r}\n"
-        return self.run(sys.executable, "-I", "-c", prelude + code)
+        return self.run(sys.executable, "-I", "-c", self._prelude + code)
+
+    def spawn(self, code: str) -> subprocess.Popen[bytes]:
+        """Start Python code inside and go on."""
+        return subprocess.Popen([*self.enter, sys.executable, "-I", "-c", self._prelude + code])
+
+    @property
+    def _prelude(self) -> str:
+        return f"import socket, ssl, time, json, sys\nCA = {str(self.ca)!r}\n"
+
+    def wait_for(self, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 15
+        while not happened():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def curl(self, *arguments: str) -> bytes:
         return self.run("curl", "-sS", "-m", "15", "--cacert", str(self.ca), *arguments)

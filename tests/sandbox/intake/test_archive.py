@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
@@ -74,7 +75,10 @@ def test_an_old_sdist_in_a_zip_is_understood(tmp_path: Path) -> None:
 
 
 def test_requirements_of_an_old_sdist_come_from_its_egg_info(tmp_path: Path) -> None:
-    requires = b'six\n\n[:python_version < "3"]\nfutures\n\n[:sys_platform == "linux"]\nidna>=2\n\n[tests]\npytest\n\n[tests:os_name == "posix"]\nnose\n'
+    requires = (
+        b'six\n\n[:python_version < "3"]\nfutures\n\n[:sys_platform == "linux"]\nidna>=2\n\n'
+        b'[tests]\npytest\n\n[tests:os_name == "posix"]\nnose\n'
+    )
     for place in ("thing.egg-info", "src/thing.egg-info"):
         path = sdist(
             tmp_path / SDIST,
@@ -360,10 +364,8 @@ def test_damage_is_either_harmless_or_an_error_of_ours(tmp_path: Path, data: st.
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
-    try:
-        inspect(path, path.name, TARGET)
-    except IntakeError as error:
-        assert "\n" not in str(error)
+    with contextlib.suppress(IntakeError):
+        assert inspect(path, path.name, TARGET).identity.name == "thing"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -377,7 +379,5 @@ def test_a_damaged_tar_is_either_harmless_or_an_error_of_ours(tmp_path: Path, da
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = gzipped(tmp_path / SDIST, bytes(content))
-    try:
-        inspect(path, path.name, TARGET)
-    except IntakeError as error:
-        assert "\n" not in str(error)
+    with contextlib.suppress(IntakeError):
+        assert inspect(path, path.name, TARGET).identity.name == "thing"

@@ -1,0 +1,79 @@
+# Set-up, demonstration, tests and checks. `make` alone explains the targets.
+# Needs Debian 12 or newer with Python 3.11 or newer; `make setup` sees to everything else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+DEMO := .demo
+DEMO_PACKAGE ?= pkg:pypi/six
+DEMO_SAMPLE ?= install-exfil-https
+
+.PHONY: help
+help: ## Explain the targets (the default)
+	@printf 'Usage: make TARGET\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what is missing: Debian packages, .venv, the base root filesystem
+setup: debian $(STAMPS)/installed
+	@$(BIN)/fumehood image build >/dev/null
+	@printf 'fumehood is ready: %s/fumehood --help\n' '$(BIN)'
+
+.PHONY: debian
+debian:
+	@.ci/debian-packages
+
+$(STAMPS)/created:
+	@python=$$(.ci/find-python) && printf 'making %s with %s\n' '$(VENV)' "$$python" && "$$python" -m venv '$(VENV)'
+	@mkdir -p '$(STAMPS)' && touch '$@'
+
+$(STAMPS)/locked: requirements.lock | $(STAMPS)/created
+	@printf 'installing the locked requirements\n'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@touch '$@'
+
+# The build backend is among the locked requirements, so that building takes nothing unlocked either.
+$(STAMPS)/installed: pyproject.toml $(STAMPS)/locked
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch '$@'
+
+.PHONY: demo
+demo: ## Set up, then run a real package and a bundled inert sample that misbehaves; show both reports
+demo: setup
+	@mkdir -p '$(DEMO)'
+	@$(BIN)/python tests/samples/build.py --output '$(DEMO)' '$(DEMO_SAMPLE)' >/dev/null
+	@printf '\n== A real package: %s ==\n\n' '$(DEMO_PACKAGE)'
+	@$(BIN)/fumehood run '$(DEMO_PACKAGE)'
+	@printf '\n== An inert sample that misbehaves: %s (malicious is the expected verdict) ==\n\n' '$(DEMO_SAMPLE)'
+	@code=0; $(BIN)/fumehood run '$(DEMO)'/$(subst -,_,sample-$(DEMO_SAMPLE))-* || code=$$?; \
+	if [ "$$code" != 1 ]; then printf 'the sample ended with exit code %s instead of 1\n' "$$code" >&2; exit 1; fi
+
+.PHONY: test
+test: ## Set up, then run every test
+test: setup
+	@$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: ## Check style, types and import contracts
+lint: $(STAMPS)/installed
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: lock
+lock: ## Resolve requirements.lock again from pyproject.toml (needs uv on PATH)
+	@command -v uv >/dev/null || { printf 'uv is missing; install it with: pip install uv\n' >&2; exit 1; }
+	@printf 'hatchling\neditables\n' | uv pip compile --no-config --quiet --upgrade --universal --python-version 3.11 \
+	  --all-extras --generate-hashes --no-header --no-annotate --output-file requirements.lock pyproject.toml -
+
+.PHONY: clean
+clean: ## Remove .venv, caches and the demonstration's files (images and bundles stay)
+	@rm -rf '$(VENV)' '$(DEMO)' build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,81 @@
+"""From matches to findings: grouping, order, bounds."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from collector.findings import MAX_EVIDENCE, Finding
+from tests.collector.sigma.sigmas import ID, OTHER_ID, RULE, findings, load, rule, told
+
+READ = "import target 4 file.read path=/home/dev/.ssh/id_rsa"
+
+
+def test_a_finding_tells_rule_events_and_reasons() -> None:
+    [finding] = findings(load(rule(description="Reads.")), told("import target 4 file.read path=/etc/hosts", READ))
+    assert finding == Finding(
+        rule=ID,
+        name="key-read",
+        title="A key is read",
+        level="high",
+        attack=("T1552.004",),
+        phase="import",
+        actor="target",
+        nursery=False,
+        evidence=tuple(told("import target 4 file.read path=/etc/hosts", READ)[1:]),
+        count=1,
+        description="Reads.",
+        why="Keys open doors.",
+        falsepositives=("backup tools",),
+    )
+
+
+def test_findings_are_grouped_by_phase_and_actor() -> None:
+    lines = (READ, READ.replace("import", "install"), READ.replace("target", "dependency:left"), READ)
+    found = findings(load(rule()), told(*lines))
+    assert [(finding.phase, finding.actor, finding.count) for finding in found] == [
+        ("install", "target", 1),
+        ("import", "dependency:left", 1),
+        ("import", "target", 2),
+    ]
+
+
+def test_the_gravest_come_first_then_phases_then_names() -> None:
+    rules = [
+        *load(rule(level="low"), name="a.yml"),
+        *load(rule(id=OTHER_ID, level="critical"), name="nursery/c.yml"),
+        *load(rule(level="high"), name="z.yml"),
+        *load(rule(level="high"), name="b.yml"),
+    ]
+    found = findings(rules, told(READ.replace("import", "linger"), READ, READ.replace("import", "unheard-of")))
+    assert [(finding.level, finding.phase, finding.name) for finding in found] == [
+        (level, phase, name)
+        for level, names in (("critical", "c"), ("high", "bz"), ("low", "a"))
+        for phase in ("import", "linger", "unheard-of")
+        for name in names
+    ]
+    assert {finding.name for finding in found if finding.nursery} == {"c"}
+
+
+@pytest.mark.parametrize(("distinct", "shown"), [(3, MAX_EVIDENCE), (100, MAX_EVIDENCE)])
+def test_evidence_is_bounded_and_prefers_what_differs(distinct: int, shown: int) -> None:
+    repeated = [READ] * 200
+    different = [READ.replace("/.ssh", f"/{number}") for number in range(distinct)]
+    [finding] = findings(load(rule()), told(*repeated, *different))
+    assert finding.count == 200 + distinct
+    assert len(finding.evidence) == shown
+    assert len({event.path for event in finding.evidence if hasattr(event, "path")}) == min(distinct + 1, shown)
+    assert list(finding.evidence) == sorted(finding.evidence, key=lambda event: event.ts)
+
+
+def test_the_same_events_give_the_same_findings() -> None:
+    rules = load(rule())
+    events = told(READ, READ.replace("target", "dependency:b"), READ.replace("target", "dependency:a"))
+    once = msgspec.json.encode(findings(rules, events))
+    assert once == msgspec.json.encode(findings(rules, events))
+    assert msgspec.json.decode(once, type=tuple[Finding, ...]) == findings(rules, events)
+
+
+def test_events_of_other_kinds_are_not_looked_at() -> None:
+    assert RULE["logsource"]["category"] == "file_access"
+    assert findings(load(rule()), told(READ.replace("file.read", "file.write"))) == ()

@@ -1,0 +1,306 @@
+"""Gateway records become events: right phase, right process, role only for what deserves it, and the bait found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector import gateway
+from collector.bait import BaitScanner
+from collector.events import (
+    AnyEvent,
+    DnsQuery,
+    HttpRequest,
+    NetworkConnect,
+    NetworkPayload,
+    Source,
+    TlsHello,
+)
+from collector.network import MAX_TEXT, Explainer, Roles
+from collector.owners import wire_name
+from collector.records import (
+    ConnectionRecord,
+    DatagramRecord,
+    DnsRecord,
+    GatewayRecord,
+    HttpRecord,
+    LimitRecord,
+    RawRecord,
+    TlsRecord,
+)
+from collector.syscalls import Send
+from tests.collector.bundles import AWS_VALUE, BAITS, START, make_manifest, records
+from tests.collector.traces import basic, real_phases
+
+STRANGER = "203.0.113.9"
+INDEX = "198.51.100.7"
+AT = START + 31.0
+"""In phase import."""
+
+
+def explain(
+    *items: GatewayRecord, connects: list[NetworkConnect] | None = None, sends: list[Send] | None = None
+) -> list[AnyEvent]:
+    log = gateway.read(records(items).splitlines())
+    assert log.unparsed == 0
+    manifest = make_manifest(real_phases())
+    return Explainer(log, manifest, BaitScanner(BAITS), connects or [], sends or []).events()
+
+
+def dialled(pid: int, ts: float, ip: str = STRANGER, port: int = 443, errno: str = "") -> NetworkConnect:
+    return NetworkConnect(phase="import", pid=pid, ts=ts, ip=ip, port=port, errno=errno)
+
+
+def connection(conn: int, ts: float, ip: str = STRANGER, port: int = 443) -> ConnectionRecord:
+    return ConnectionRecord(ts=ts, conn=conn, peer_port=40000 + conn, ip=ip, port=port, protocol="tls")
+
+
+def request(conn: int = 1, **changed: Any) -> HttpRecord:
+    usual = HttpRecord(ts=AT, conn=conn, tls=True, method="GET", host="collect.test", target="/")
+    return msgspec.structs.replace(usual, **changed)
+
+
+def sent(pid: int, ts: float, payload: bytes, ip: str = "192.0.2.53", port: int = 53) -> Send:
+    return Send(ts, pid, ip, port, "udp", payload, Source("traces/import.strace.zst", 1))
+
+
+def question(name: str) -> bytes:
+    return bytes(12) + wire_name(name) + b"\0\x01\0\x01"
+
+
+def only(events: list[AnyEvent]) -> AnyEvent:
+    assert len(events) == 1
+    return events[0]
+
+
+def test_a_request_is_told_whole() -> None:
+    record = request(
+        method="POST",
+        target="/c?x=1",
+        headers=(("Host", "collect.test"), ("user-agent", "curl/8")),
+        body=b"key=\xff" + AWS_VALUE.encode(),
+        size=45,
+        status=200,
+    )
+    event = only(explain(connection(1, AT - 0.1), record, connects=[dialled(412, AT - 0.11)]))
+    assert event == HttpRequest(
+        ts=AT,
+        phase="import",
+        pid=412,
+        source=Source("gateway.jsonl.zst", 2),
+        method="POST",
+        host="collect.test",
+        target="/c?x=1",
+        ip=STRANGER,
+        port=443,
+        tls=True,
+        user_agent="curl/8",
+        size=45,
+        body="key=\\xff" + AWS_VALUE,
+        status=200,
+        bait=("aws-secret-access-key/plain",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "bait"),
+    [
+        ({"target": f"/?k={AWS_VALUE}"}, "plain"),
+        ({"headers": (("X-K", AWS_VALUE),)}, "plain"),
+        ({"headers": (basic("me", AWS_VALUE),)}, "base64"),
+        ({"host": AWS_VALUE}, "plain"),
+        ({"body": b"\0" * 100_000 + AWS_VALUE.encode()}, "plain"),
+    ],
+)
+def test_bait_is_found_in_every_part_of_a_request(changed: dict[str, Any], bait: str) -> None:
+    event = only(explain(request(**changed)))
+    assert isinstance(event, HttpRequest)
+    assert event.bait == (f"aws-secret-access-key/{bait}",)
+    assert len(event.body) <= MAX_TEXT
+
+
+def test_every_record_belongs_to_the_phase_of_its_moment() -> None:
+    times = [START - 5, START + 1, START + 9.9, START + 10, START + 25, START + 31, START + 45, START + 500]
+    events = explain(*(DnsRecord(ts=ts, peer_port=1, transport="udp", name="x.test", qtype="A") for ts in times))
+    names = ["dependencies", "dependencies", "dependencies", "install", "startup", "import", "exercise", "linger"]
+    assert [event.phase for event in events] == names
+
+
+@pytest.mark.parametrize(
+    ("host", "ip", "role"),
+    [
+        ("index.example", "", "registry"),
+        ("INDEX.example.", INDEX, "registry"),
+        ("evil-index.example", "", ""),
+        ("index.example.evil.test", "", ""),
+        ("", "169.254.169.254", "metadata"),
+        ("", "::ffff:169.254.169.254", "metadata"),
+        ("", "fd00:ec2:0:0::254", "metadata"),
+        ("metadata.google.internal", "192.0.2.1", "metadata"),
+        ("169.254.170.2", "", "metadata"),
+        ("", "127.0.0.53", "local"),
+        ("", "::1", "local"),
+        ("localhost", "", "local"),
+        ("localhost", STRANGER, ""),
+        ("127.evil.test", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_roles(host: str, ip: str, role: str) -> None:
+    assert Roles(["index.example"]).of(host, ip) == role
+
+
+def test_only_what_the_proxy_answered_is_the_registrys() -> None:
+    served = request(host="files.example", served_by="registry")
+    posted = request(host="files.example", method="POST")
+    events = explain(served, posted, connection(1, AT - 1, INDEX))
+    assert [event.role for event in events if isinstance(event, HttpRequest)] == ["registry", ""]
+
+
+def test_names_of_addresses_come_from_the_latest_answer_before() -> None:
+    answers = [
+        DnsRecord(ts=AT, peer_port=1, transport="udp", name="files.example", qtype="A", answers=(INDEX,)),
+        DnsRecord(ts=AT + 5, peer_port=1, transport="udp", name="evil.test", qtype="A", answers=(INDEX,)),
+    ]
+    log = gateway.read(records(answers).splitlines())
+    explainer = Explainer(log, make_manifest(real_phases()), BaitScanner(BAITS), [], [])
+    named = [explainer.named(dialled(1, ts, INDEX)) for ts in (AT - 1, AT + 1, AT + 6)]
+    assert [(event.host, event.role) for event in named] == [("", ""), ("files.example", "registry"), ("evil.test", "")]
+
+
+def test_raw_bytes_to_the_registry_are_not_the_registrys() -> None:
+    events = explain(
+        DnsRecord(ts=AT, peer_port=1, transport="udp", name="files.example", qtype="A", answers=(INDEX,)),
+        connection(1, AT, INDEX, 4444),
+        RawRecord(ts=AT + 1, conn=1, payload=AWS_VALUE.encode(), size=42),
+        RawRecord(ts=AT + 2, conn=1),
+    )
+    (payload,) = [event for event in events if isinstance(event, NetworkPayload)]
+    assert (payload.host, payload.port, payload.role) == ("files.example", 4444, "")
+    assert payload.bait == ("aws-secret-access-key/plain",)
+
+
+def test_a_hello_tells_whether_it_was_completed_and_carries_bait_in_its_name() -> None:
+    name = f"{AWS_VALUE.encode().hex()[:60]}.{AWS_VALUE.encode().hex()[60:]}.evil.test"
+    event = only(explain(connection(1, AT), TlsRecord(ts=AT, conn=1, sni=name, completed=False)))
+    assert isinstance(event, TlsHello)
+    assert (event.ip, event.port, event.completed) == (STRANGER, 443, False)
+    assert event.bait == ("aws-secret-access-key/hex",)
+
+
+def test_bait_in_pieces_over_questions() -> None:
+    text = AWS_VALUE.encode().hex()
+    names = [f"{number}.{text[at : at + 20]}.evil.test" for number, at in enumerate(range(0, len(text), 20))]
+    events = explain(
+        *(
+            DnsRecord(ts=AT + number / 10, peer_port=1, transport="udp", name=name, qtype=kind)
+            for number, name in enumerate(["files.example", *names])
+            for kind in ("A", "AAAA")
+        )
+    )
+    found = [event.bait for event in events if isinstance(event, DnsQuery)]
+    assert found == [(), ()] + [("aws-secret-access-key/hex",)] * (2 * len(names))
+
+
+def owners(connects: list[NetworkConnect], accepts: list[float]) -> list[int]:
+    conns = [connection(number, ts) for number, ts in enumerate(accepts, 1)]
+    requests = [request(number, ts=ts + 0.5) for number, ts in enumerate(accepts, 1)]
+    return [event.pid for event in explain(*conns, *requests, connects=connects)]
+
+
+def test_the_first_accept_goes_to_the_first_connect() -> None:
+    assert owners([dialled(1, AT), dialled(2, AT + 0.001)], [AT + 0.01, AT + 0.02]) == [1, 2]
+
+
+def test_a_connect_without_accept_does_not_shift_the_others() -> None:
+    connects = [dialled(1, AT - 8), dialled(2, AT, errno="ECONNREFUSED"), dialled(3, AT + 0.01)]
+    assert owners(connects, [AT + 0.02]) == [3]
+
+
+def test_an_old_connect_is_taken_for_want_of_another() -> None:
+    assert owners([dialled(1, AT - 8)], [AT]) == [1]
+
+
+def test_no_connect_before_means_nobody() -> None:
+    assert owners([dialled(1, AT + 1)], [AT]) == [0]
+    assert owners([dialled(1, AT, port=80)], [AT + 0.01]) == [0]
+    assert owners([], [AT]) == [0]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=12))
+def test_as_many_accepts_as_connects_pair_in_order(gaps: list[int]) -> None:
+    times, now = [], AT
+    for gap in gaps:
+        now += gap / 100
+        times.append(now)
+    connects = [dialled(100 + number, ts) for number, ts in enumerate(times)]
+    delayed = [ts + 0.2 for ts in times]
+    assert owners(connects, delayed) == [100 + number for number in range(len(times))]
+
+
+def asked(name: str, sends: list[Send], connects: list[NetworkConnect] | None = None) -> int:
+    record = DnsRecord(ts=AT, peer_port=1, transport="udp", name=name, qtype="A")
+    return only(explain(record, sends=sends, connects=connects)).pid
+
+
+def test_a_question_is_of_the_process_that_sent_the_name() -> None:
+    sends = [
+        sent(1, AT - 0.3, question("other.test")),
+        sent(2, AT - 0.2, question("Evil.TEST")),
+        sent(3, AT - 0.1, question("other.test")),
+        sent(4, AT + 0.1, question("evil.test")),
+    ]
+    assert asked("evil.test", sends) == 2
+
+
+def test_a_question_over_tcp_is_found_behind_its_length() -> None:
+    assert asked("evil.test", [sent(2, AT - 0.2, b"\0\x20" + question("evil.test")), sent(3, AT - 0.1, b"")]) == 2
+
+
+def test_a_question_whose_sending_was_not_seen_is_of_the_last_that_spoke_to_a_resolver() -> None:
+    resolver = dialled(7, AT - 0.1, "192.0.2.53", 53)
+    assert asked("evil.test", [], [dialled(6, AT - 0.5, "192.0.2.53", 53), resolver]) == 7
+    assert asked("evil.test", [], [dialled(6, AT - 60, "192.0.2.53", 53)]) == 0
+    assert asked("evil.test", []) == 0
+
+
+@given(st.text("abc.\\x00AZ", max_size=20))
+def test_odd_names_never_break(name: str) -> None:
+    assert asked(name, [sent(2, AT - 0.2, question(name)), sent(3, AT - 0.1, name.encode())]) in {0, 2, 3}
+
+
+def test_a_packet_is_of_the_process_that_sent_these_bytes_there() -> None:
+    record = DatagramRecord(ts=AT, protocol="udp", ip=STRANGER, port=9999, payload=b"hello", size=5)
+    sends = [
+        sent(1, AT - 0.3, b"hello", STRANGER, 9999),
+        sent(2, AT - 0.2, b"other", STRANGER, 9999),
+        sent(3, AT - 0.1, b"hello", STRANGER, 1),
+    ]
+    event = only(explain(record, sends=sends))
+    assert isinstance(event, NetworkPayload)
+    assert (event.pid, event.protocol, event.payload) == (1, "udp", "hello")
+    assert only(explain(record, sends=sends[1:])).pid == 2
+    assert only(explain(record)).pid == 0
+
+
+def test_lines_that_are_no_record_are_counted() -> None:
+    good = msgspec.json.encode(LimitRecord(ts=AT, what="connections"))
+    bad = [b"{", b"\xff\xfe", b"[]", b'{"record":"dns"}', b'{"record":"other","ts":1}', b"[" * 100_000]
+    log = gateway.read([good, *bad, b"", good, b'{"record":"limit","ts":1,"what":"bodies"}'])
+    assert (log.unparsed, log.limits) == (len(bad), ("bodies", "connections"))
+
+
+@given(st.lists(st.binary(max_size=60), max_size=5))
+def test_no_line_is_ever_an_error(lines: list[bytes]) -> None:
+    assert gateway.read(lines).unparsed <= len(lines)
+
+
+def test_more_names_than_are_joined_is_a_limit() -> None:
+    names = [DnsRecord(ts=AT, peer_port=1, transport="udp", name=f"{n:x}.test", qtype="A") for n in range(4097)]
+    log = gateway.read(records(names).splitlines())
+    explainer = Explainer(log, make_manifest(real_phases()), BaitScanner([]), [], [])
+    assert explainer.limits() == ("names-joined",)

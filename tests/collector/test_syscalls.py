@@ -1,0 +1,307 @@
+"""Lineage, files and counts: which lines of a trace become which events."""
+
+from __future__ import annotations
+
+import pytest
+
+from collector.events import FileRead, FileWrite, ProcessExec, Source
+from collector.processes import ProcessTableBuilder
+from tests.collector.lines import POD, ROOT, SOURCE, START, call, read, told
+
+CWD = "AT_FDCWD</home/dev>"
+
+
+def only(line: str) -> dict[str, object]:
+    (row,) = told(read(call(20, 1, line)).events)
+    return row
+
+
+def test_the_pods_own_set_up_is_not_the_packages() -> None:
+    trace = read(call(19, 1, "+++ exited with 0 +++"))
+    (root,) = trace.events
+    assert isinstance(root, ProcessExec)
+    assert (root.pid, root.image, root.argv, root.cwd, root.parent) == (20, "/usr/bin/python3", ROOT, "/home/dev", 0)
+    assert root.source == Source(SOURCE, 11)
+    assert trace.root_seen
+
+
+def test_without_the_root_nothing_is_the_packages_but_it_is_said() -> None:
+    trace = read(call(20, 1, f'openat({CWD}, "/etc/passwd", O_RDONLY) = 3</etc/passwd>'), argv=("/usr/bin/other",))
+    assert trace.events == ()
+    assert not trace.root_seen
+    assert trace.counts.lines == POD.count("\n") + 1
+
+
+def test_a_root_with_another_argument_is_not_the_root() -> None:
+    assert not read("", argv=(*ROOT, "x")).root_seen
+    assert not read("", argv=(*ROOT[:2], "pass\udcff")).root_seen
+
+
+def test_processes_that_the_pod_forks_beside_the_root_stay_out() -> None:
+    trace = read(
+        [
+            call(19, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 30 in strace's PID NS */"),
+            call(30, 2, 'openat(AT_FDCWD</>, "/etc/shadow", O_RDONLY) = 3</etc/shadow>'),
+        ]
+    )
+    assert len(trace.events) == 1
+
+
+def test_the_first_calls_of_a_child_may_come_before_its_fork_returned() -> None:
+    trace = read(
+        [
+            call(20, 1, "vfork( <unfinished ...>"),
+            call(21, 2, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+            call(21, 3, "vfork( <unfinished ...>"),
+            call(22, 4, "+++ exited with 3 +++"),
+            call(21, 5, "<... vfork resumed>) = 4 /* 22 in strace's PID NS */"),
+            call(20, 6, "<... vfork resumed>) = 3 /* 21 in strace's PID NS */"),
+        ]
+    )
+    assert told(trace.events) == [
+        {"kind": "process.start", "pid": 21, "parent": 20},
+        {"kind": "file.read", "pid": 21, "path": "/home/dev/a"},
+        {"kind": "process.start", "pid": 22, "parent": 21},
+        {"kind": "process.exit", "pid": 22, "code": 3},
+    ]
+    assert trace.orphans == 0
+
+
+def test_the_child_of_the_only_fork_in_flight_is_its_child() -> None:
+    trace = read(
+        [
+            call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
+            call(21, 2, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+            call(20, 3, "+++ killed by SIGKILL +++"),
+        ]
+    )
+    assert {"kind": "process.start", "pid": 21, "parent": 20, "errno": ""} | {"errno": ""} not in told(trace.events)
+    assert [(row["kind"], row["pid"]) for row in told(trace.events)] == [
+        ("process.start", 21),
+        ("file.read", 21),
+        ("process.exit", 20),
+    ]
+    assert trace.orphans == 0
+
+
+def test_a_process_of_unknown_origin_counts_as_the_packages() -> None:
+    trace = read(call(77, 1, f'openat({CWD}, "/etc/passwd", O_RDONLY) = 3</etc/passwd>'))
+    assert told(trace.events) == [{"kind": "file.read", "pid": 77, "path": "/etc/passwd"}]
+    assert trace.orphans == 1
+
+
+def test_what_a_thread_does_its_process_does() -> None:
+    flags = "CLONE_VM|CLONE_FS|CLONE_FILES|CLONE_SIGHAND|CLONE_THREAD|CLONE_SYSVSEM"
+    trace = read(
+        [
+            call(
+                20,
+                1,
+                f"clone3({{flags={flags}, child_tid=0x7f, exit_signal=0, stack_size=0x7fff80}}"
+                " => {parent_tid=[3]}, 88) = 3 /* 24 in strace's PID NS */",
+            ),
+            call(24, 2, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+            call(
+                24, 3, f"clone(child_stack=0x7f, flags={flags}|CLONE_SETTLS, tls=0x7f) = 4 /* 25 in strace's PID NS */"
+            ),
+            call(25, 4, f'openat({CWD}, "b", O_RDONLY) = 4</home/dev/b>'),
+            call(25, 5, "clone(child_stack=NULL, flags=SIGCHLD) = 5 /* 26 in strace's PID NS */"),
+            call(24, 6, "+++ exited with 0 +++"),
+        ]
+    )
+    assert told(trace.events) == [
+        {"kind": "file.read", "pid": 20, "path": "/home/dev/a"},
+        {"kind": "file.read", "pid": 20, "path": "/home/dev/b"},
+        {"kind": "process.start", "pid": 26, "parent": 20},
+    ]
+
+
+def test_what_lives_on_until_linger_belongs_to_it() -> None:
+    table = ProcessTableBuilder()
+    line = f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'
+    trace = read([call(20, 1, line), call(20, 5000, line)], table=table, linger_started=START + 3)
+    assert [event.phase for event in trace.events] == ["import", "import", "linger"]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (f'openat({CWD}, "/etc/passwd", O_RDONLY|O_CLOEXEC) = 3</etc/passwd>', {"path": "/etc/passwd"}),
+        (f'openat({CWD}, ".ssh/id_rsa", O_RDONLY) = 3</home/dev/.ssh/id_rsa>', {"path": "/home/dev/.ssh/id_rsa"}),
+        (
+            f'openat({CWD}, "../x//./y", O_RDONLY) = -1 ENOENT (No such file or directory)',
+            {"path": "/home/x/y", "errno": "ENOENT"},
+        ),
+        (
+            'openat(5</srv/data>, "k", O_RDONLY) = -1 EACCES (Permission denied)',
+            {"path": "/srv/data/k", "errno": "EACCES"},
+        ),
+        (
+            f'openat({CWD}, "/etc/localtime", O_RDONLY) = 3</usr/share/zoneinfo/Etc/UTC>',
+            {"path": "/usr/share/zoneinfo/Etc/UTC"},
+        ),
+        (f'openat({CWD}, "/proc/self/environ", O_RDONLY) = 3</proc/2/environ>', {"path": "/proc/self/environ"}),
+        (
+            f'openat({CWD}, "/proc/self/root/etc/shadow", O_RDONLY) = -1 EACCES (Permission denied)',
+            {"path": "/etc/shadow", "errno": "EACCES"},
+        ),
+        (
+            f'openat({CWD}, "/proc/self/cwd/.netrc", O_RDONLY) = -1 ENOENT (No such file or directory)',
+            {"path": "/home/dev/.netrc", "errno": "ENOENT"},
+        ),
+        (f'openat({CWD}, "/dev/fd/7", O_RDONLY) = 3</etc/passwd>', {"path": "/etc/passwd"}),
+        (f'openat({CWD}, "/dev/stdin", O_RDONLY) = 3<pipe:[77]>', {"path": "/dev/stdin"}),
+        ('open("a", O_RDONLY) = 3</home/dev/a>', {"path": "/home/dev/a"}),
+        ('open("a", O_RDONLY) = -1 ENOENT (No such file or directory)', {"path": "/home/dev/a", "errno": "ENOENT"}),
+        (
+            f'openat2({CWD}, "a", {{flags=O_RDONLY, resolve=RESOLVE_BENEATH}}, 24) = 3</home/dev/a>',
+            {"path": "/home/dev/a"},
+        ),
+        (
+            f'openat({CWD}, "/a\\"b\\303\\251\\377", O_RDONLY) = -1 ENOENT (No such file or directory)',
+            {"path": '/a"bé\\xff', "errno": "ENOENT"},
+        ),
+    ],
+)
+def test_reads(line: str, expected: dict[str, object]) -> None:
+    assert only(line) == {"kind": "file.read", "pid": 20} | expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            f'openat({CWD}, "a", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 3</home/dev/a>',
+            {"path": "/home/dev/a", "created": True},
+        ),
+        (f'openat({CWD}, "a", O_WRONLY|O_APPEND) = 3</home/dev/a>', {"path": "/home/dev/a"}),
+        (
+            'creat("/etc/x", 0644) = -1 EROFS (Read-only file system)',
+            {"path": "/etc/x", "created": True, "errno": "EROFS"},
+        ),
+        ('truncate("/home/dev/a", 0) = 0', {"path": "/home/dev/a"}),
+    ],
+)
+def test_writes(line: str, expected: dict[str, object]) -> None:
+    assert only(line) == {"kind": "file.write", "pid": 20} | expected
+
+
+def test_opening_for_both_is_a_read_and_a_write() -> None:
+    trace = read(call(20, 1, f'openat({CWD}, "a", O_RDWR|O_CREAT, 0600) = 3</home/dev/a>'))
+    assert [(type(event), event.path) for event in trace.events[1:] if isinstance(event, FileRead | FileWrite)] == [
+        (FileRead, "/home/dev/a"),
+        (FileWrite, "/home/dev/a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'openat({CWD}, "/usr", O_RDONLY|O_NONBLOCK|O_CLOEXEC|O_DIRECTORY) = 3</usr>',
+        f'openat({CWD}, "/usr/x", O_RDONLY|O_CLOEXEC|O_PATH) = 3</usr/x>',
+        f"openat({CWD}, 0x10, O_RDONLY) = -1 EFAULT (Bad address)",
+        'mknodat(AT_FDCWD</home/dev>, "ff", S_IFIFO|0666) = 0',
+        "setsid()        = 2",
+        "personality(0xffffffff) = 0 (PER_LINUX)",
+        "kill(0, SIGTERM) = 0",
+        "--- SIGSEGV {si_signo=SIGSEGV} ---",
+    ],
+)
+def test_what_is_no_event(line: str) -> None:
+    trace = read(call(20, 1, line))
+    assert len(trace.events) == 1
+    assert trace.counts.unparsed == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('unlink("a") = 0', {"kind": "file.delete", "path": "/home/dev/a"}),
+        ('rmdir("/nope") = -1 ENOENT (No such file or directory)',
+         {"kind": "file.delete", "path": "/nope", "errno": "ENOENT"}),
+        ('unlinkat(3</srv>, "a", AT_REMOVEDIR) = 0', {"kind": "file.delete", "path": "/srv/a"}),
+        ('rename("a", "/b") = 0', {"kind": "file.rename", "old": "/home/dev/a", "path": "/b"}),
+        (f'renameat2({CWD}, "a", 3</srv>, "b", RENAME_NOREPLACE) = 0',
+         {"kind": "file.rename", "old": "/home/dev/a", "path": "/srv/b"}),
+        ('link("a", "b") = 0', {"kind": "file.link", "target": "/home/dev/a", "path": "/home/dev/b"}),
+        (f'linkat({CWD}, "a", {CWD}, "b", 0) = 0', {"kind": "file.link", "target": "/home/dev/a", "path": "/home/dev/b"}),
+        ('symlink("../x", "sl") = 0',
+         {"kind": "file.link", "target": "../x", "path": "/home/dev/sl", "symbolic": True}),
+        ('symlinkat("/etc/passwd", 3</srv>, "sl") = 0',
+         {"kind": "file.link", "target": "/etc/passwd", "path": "/srv/sl", "symbolic": True}),
+        ('chmod("a", 0755) = 0', {"kind": "file.mode", "path": "/home/dev/a", "mode": "0755"}),
+        (f'fchmodat({CWD}, "a", 04755) = 0', {"kind": "file.mode", "path": "/home/dev/a", "mode": "04755"}),
+        ("fchmod(3</srv/a>, 0600) = 0", {"kind": "file.mode", "path": "/srv/a", "mode": "0600"}),
+        ('memfd_create("evil", MFD_CLOEXEC) = 11</memfd:evil>(deleted)', {"kind": "memory.file", "name": "evil"}),
+    ],
+)  # fmt: skip
+def test_other_calls_on_files(line: str, expected: dict[str, object]) -> None:
+    assert only(line) == {"pid": 20} | expected
+
+
+def test_a_working_directory_is_followed_and_inherited() -> None:
+    trace = read(
+        [
+            call(20, 1, 'chdir("sub")   = 0'),
+            call(20, 2, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 21 in strace's PID NS */"),
+            call(20, 3, "fchdir(3</srv>) = 0"),
+            call(20, 4, 'chdir("/root") = -1 EACCES (Permission denied)'),
+            call(20, 5, 'unlink("a") = 0'),
+            call(21, 6, 'unlink("a") = 0'),
+        ]
+    )
+    assert [(row["pid"], row.get("path")) for row in told(trace.events)[1:]] == [
+        (20, "/srv/a"),
+        (21, "/home/dev/sub/a"),
+    ]
+
+
+def test_what_was_lost_is_counted_with_its_first_line() -> None:
+    lines = [
+        call(20, 1, "setsid() = 2"),
+        call(20, 2, "openat(AT_FDCWD</home/dev>, 0x7ffc, O_RDONLY) = 3</etc/passwd>"),
+        call(20, 3, 'rename({"a", "b") = 0'),
+        "garbage\n",
+        "\n",
+    ]
+    counts = read(lines).counts
+    assert (counts.lines, counts.unparsed, counts.first_unparsed_line) == (15, 3, 13)
+
+
+def test_cut_strings_and_lists_of_the_package_are_counted() -> None:
+    lines = [
+        call(20, 1, 'unlink("aaaa"...) = -1 ENAMETOOLONG (File name too long)'),
+        call(20, 2, 'execve("/bin/a", ["a", "b"...], 0x7f /* 1 var */) = -1 ENOENT (No such file or directory)'),
+        call(20, 3, 'execve("/bin/a", ["a", ...], 0x7f /* 1 var */) = -1 ENOENT (No such file or directory)'),
+        call(20, 4, r'unlink("a\"...") = 0'),
+    ]
+    assert read(lines).counts.truncated == 3
+
+
+def test_events_are_in_order_of_time_and_say_where_they_stand() -> None:
+    trace = read(
+        [
+            call(20, 1, f'openat({CWD}, "slow", O_RDONLY <unfinished ...>'),
+            call(20, 3, "<... openat resumed>) = 3</home/dev/slow>"),
+            call(20, 4, "+++ exited with 0 +++"),
+        ]
+    )
+    assert [(event.ts, event.source) for event in trace.events[1:]] == [
+        (START + 1.001, Source(SOURCE, 12)),
+        (START + 1.004, Source(SOURCE, 14)),
+    ]
+
+
+def test_an_open_that_never_returned_is_an_attempt() -> None:
+    trace = read(
+        [call(20, 1, f'openat({CWD}, "a", O_RDONLY <unfinished ...>'), call(20, 2, "+++ killed by SIGKILL +++")]
+    )
+    assert told(trace.events) == [
+        {"kind": "file.read", "pid": 20, "path": "/home/dev/a", "errno": "UNFINISHED"},
+        {"kind": "process.exit", "pid": 20, "signal": "SIGKILL"},
+    ]
+
+
+def test_paths_are_bounded() -> None:
+    row = only(f'unlink("/{"x" * 9000}") = -1 ENAMETOOLONG (File name too long)')
+    assert len(str(row["path"])) == 4096

@@ -1,0 +1,172 @@
+"""The report at a terminal: the verdict first, whole lines in a pipe, folded ones at 80 columns, nothing obeyed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from collector.manifest import Coverage
+from sandbox.terminal import render_report
+from sandbox.terminal.page import harmless
+from tests.collector.bundles import AWS_VALUE, make_manifest, make_package, make_phases
+from tests.collector.reports import make_events, make_finding, make_report
+
+if TYPE_CHECKING:
+    from collector.report import Report
+
+BUNDLE = Path("/srv/runs/thing-1.0")
+HOSTILE = (
+    "\x00\x07\b\r\n\x1b[31m\x1b]0;title\x07\x7f\x9b2J\u202eevil\u2066\u200b\ufeff\U000e0041"
+    "[red]x[/red][link=h]:smile: z\u0335\u0336"
+)
+EVIL = json.dumps(HOSTILE)
+
+SENT = f'body=k={AWS_VALUE} ip=192.0.2.1 bait=["aws-secret-access-key/plain"]'
+BUSY = (
+    'install installer 10 process.exec image=/usr/bin/python argv=["python","pip"] parent=2',
+    "install installer 10 http.request method=GET host=files.example target=/a.whl role=registry",
+    "install target 11 process.start parent=10",
+    'install target 11 process.exec image=/bin/sh argv=["sh","-c","curl c.test"] parent=10',
+    "install target 12 process.start parent=11",
+    'install target 12 process.exec image=/usr/bin/curl argv=["curl","c.test"] parent=11',
+    f"install target 12 http.request method=POST host=c.test target=/x port=443 tls=true size=9 {SENT}",
+    "install target 12 tls.hello ip=192.0.2.1 sni=c.test",
+    "install target 12 process.exit code=7",
+    "import target 20 process.exec image=/usr/bin/python",
+    *(f"import target {pid} process.start parent=20" for pid in range(30, 40)),
+    "import target 30 dns.query name=beacon.test",
+    "import target 31 dns.query name=beacon.test",
+    "import target 31 tls.hello ip=192.0.2.7 port=8443 sni=pinned.test completed=false",
+    "import target 31 network.unix path=/var/run/nscd/socket errno=ENOENT",
+)
+
+
+def shown(report: Report, *, terminal: bool = False, width: int = 80, colour: bool = False) -> str:
+    output = io.StringIO()
+    console = Console(file=output, width=width, force_terminal=terminal, color_system="truecolor" if colour else None)
+    render_report(report, console, bundle=BUNDLE)
+    return output.getvalue()
+
+
+def busy_report() -> Report:
+    events = make_events(*BUSY)
+    finding = make_finding("critical", "A planted secret left", evidence=(events[6],), why="Nobody else knows it.")
+    return make_report(*BUSY, findings=[finding])
+
+
+def hostile_report() -> Report:
+    lines = (
+        f"import target 1 process.exec image={EVIL} argv={json.dumps([HOSTILE, HOSTILE])}",
+        f"import target 1 dns.query name={EVIL}",
+        f"import target 1 http.request method={EVIL} host={EVIL} target={EVIL} body={EVIL} role={EVIL}",
+        f"import target 1 tls.hello ip=192.0.2.1 sni={EVIL}",
+        f"import target 1 network.payload ip=192.0.2.2 payload={EVIL}",
+        f"import target 1 network.unix path={EVIL}",
+    )
+    (usual,) = (phase for phase in make_phases() if phase.name == "import")
+    coverage = Coverage(unit=HOSTILE, planned=2, reached=1)
+    phase = msgspec.structs.replace(usual, reason=HOSTILE, limits=(HOSTILE,), coverage=coverage)
+    finding = make_finding("high", HOSTILE, actor=HOSTILE, why=HOSTILE, evidence=make_events(*lines))
+    manifest = make_manifest(make_phases(import_=phase), package=make_package(HOSTILE))
+    return make_report(*lines, findings=[finding], manifest=manifest)
+
+
+def test_a_busy_report_in_a_pipe() -> None:
+    expected = Path(__file__).with_name("busy_report.txt")
+    assert shown(busy_report()) == expected.read_text(), f"if the new form is better, write it to {expected}"
+
+
+def test_a_clean_report_is_short() -> None:
+    report = make_report(*BUSY[:2], *(f"import target {pid} process.exec image=/bin/x{pid}" for pid in range(30, 90)))
+    text = shown(report)
+    assert " CLEAN\n" in text
+    assert "  nothing else was tried\n" in text
+    assert "more of 61 processes" in text
+    assert len(text.splitlines()) < 45
+
+
+def test_nothing_tried_is_said() -> None:
+    text = shown(make_report())
+    assert "\nNetwork\n  nothing was tried\n" in text
+    assert "\nProcesses\n  none was seen\n" in text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_no_string_drives_the_terminal(*, terminal: bool, width: int) -> None:
+    text = shown(hostile_report(), terminal=terminal, width=width)
+    assert not [char for char in text if (char < " " and char != "\n") or "\x7f" <= char <= "\x9f"]
+    assert not set(text) & set("\u202e\u2066\u200b\ufeff\U000e0041\u0335")
+    if width == 200:
+        assert "[red]x[/red][link=h]:smile:" in text
+        assert "\\x1b[31m" in text
+        assert "\\u202eevil" in text
+
+
+def test_colours_are_ours_alone() -> None:
+    text = shown(hostile_report(), terminal=True, colour=True)
+    assert re.search(r"\x1b\[[0-9;]*m", text)
+    assert "\x1b" not in re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "\x1b" not in shown(busy_report())
+
+
+@pytest.mark.parametrize("report", [busy_report(), hostile_report()], ids=["busy", "hostile"])
+def test_a_terminal_of_80_columns(report: Report) -> None:
+    assert max(map(len, shown(report, terminal=True).splitlines())) <= 80
+
+
+def test_a_long_event_is_cut_and_said() -> None:
+    evidence = make_events(f"import target 1 file.read path=/{'a' * 1500}")
+    text = shown(make_report(findings=[make_finding("high", evidence=evidence)]))
+    assert re.search(r"a… \(\+7\d\d characters\)  # traces/import.strace.zst:1\n", text)
+
+
+def test_a_pipe_gets_whole_lines() -> None:
+    evidence = make_events(f"import target 1 file.read path=/{'a' * 500}")
+    text = shown(make_report(findings=[make_finding("high", evidence=evidence)]))
+    assert f"path=/{'a' * 500}  # traces/import.strace.zst:1\n" in text
+
+
+def test_an_output_that_is_not_unicode() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    render_report(hostile_report(), Console(file=stream, width=80), bundle=BUNDLE)
+    render_report(busy_report(), Console(file=stream, width=80), bundle=BUNDLE)
+    stream.flush()
+    assert b"`- 12 /usr/bin/curl c.test" in raw.getvalue()
+
+
+def test_the_same_report_looks_the_same() -> None:
+    assert shown(busy_report(), terminal=True, colour=True) == shown(busy_report(), terminal=True, colour=True)
+
+
+def test_a_wide_tree_keeps_its_first_generations() -> None:
+    lines = ["import target 1 process.exec image=/root"]
+    for pid in range(100, 1000, 10):
+        lines += [f"import target {pid} process.start parent=1", f"import target {pid} process.exec image=/child{pid}"]
+        lines += [f"import target {pid + 1} process.start parent={pid}"]
+        lines += [f"import target {pid + 1} process.exec image=/grandchild{pid}"]
+    text = shown(make_report(*lines, findings=[make_finding("high")]))
+    assert text.count("/child") == 79
+    assert text.count("/grandchild") == 0
+    assert "  and 101 more of 181 processes\n" in text
+
+
+def test_many_rows_end_with_a_count() -> None:
+    lines = [f"import target 1 dns.query name=n{number}.test" for number in range(100)]
+    text = shown(make_report(*lines))
+    assert text.count(".test A") == 40
+    assert "  and 60 more rows in the JSON report\n" in text
+
+
+def test_harmless() -> None:
+    assert harmless("plain Ω → x") == "plain Ω → x"
+    assert harmless("a\tb\r\n\x1b\x85\u2028\ud800e\u0301") == "a\\tb\\r\\n\\x1b\\x85\\u2028\\ud800e\\u0301"
+    assert harmless("Ω", ascii_only=True) == "\\u03a9"
