@@ -10,7 +10,7 @@ MAKEFLAGS += --no-builtin-rules
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
-DEMO := .demo
+DEMO := build/demo
 DEMO_PACKAGE ?= pkg:pypi/six
 DEMO_SAMPLE ?= install-exfil-https
 
@@ -74,6 +74,6 @@ lock: ## Resolve requirements.lock again from pyproject.toml (needs uv on PATH)
 	  --all-extras --generate-hashes --no-header --no-annotate --output-file requirements.lock pyproject.toml -
 
 .PHONY: clean
-clean: ## Remove .venv, caches and the demonstration's files (images and bundles stay)
-	@rm -rf '$(VENV)' '$(DEMO)' build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove .venv, caches and what was built (images and bundles stay)
+	@rm -rf '$(VENV)' build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,6 +33,8 @@ _NAME: Final = re.compile(
 _LOADS: Final = ("-fplugin=", "-specs=", "--specs=", "-plugin=", "--plugin=")
 _LOADS_NEXT: Final = frozenset({"-plugin", "--plugin", "-specs", "--specs"})
 _SYSTEM: Final = ("/usr/", "/lib/", "/lib64/", "/etc/")
+_WORKPLACES: Final = (*_SYSTEM, "/tmp/", "/var/tmp/", "/dev/")  # noqa: S108 - in the pod
+_MACHINE: Final = frozenset({"/proc/meminfo", "/proc/cpuinfo", "/proc/self/maps", "/proc/self/exe"})
 
 
 def is_compiler(image: str, argv: Sequence[str]) -> bool:
@@ -61,7 +63,7 @@ def is_compiler(image: str, argv: Sequence[str]) -> bool:
 
 
 def is_compiling(event: AnyEvent, home: str) -> bool:
-    """Whether an event of a compiler is what compilers do: files outside the user's own, and processes.
+    """Whether an event of a compiler is what compilers do: files where building takes place, and processes.
 
     Source text can make a compiler read any file (`#include`, `.incbin`), which is the package's doing.
 
@@ -76,8 +78,8 @@ def is_compiling(event: AnyEvent, home: str) -> bool:
         case ProcessStart() | ProcessExec() | ProcessExit():
             return True
         case FileRead() | FileWrite() | FileDelete() | FileRename() | FileLink() | FileMode():
-            own = event.path.startswith(f"{home}/")
-            return not own or event.path.startswith((f"{home}/.venv/", f"{home}/.cache/"))
+            places = (*_WORKPLACES, f"{home}/.venv/", f"{home}/.cache/")
+            return event.path in _MACHINE or (event.path.startswith(places) and "/../" not in event.path)
         case _:
             return False
 

@@ -44,6 +44,8 @@ class Origins:
         self._actor = actor
         self._fetched: dict[int, float] = {}
         """When each process first turned to a stranger's host."""
+        self._below: dict[int, float] = {}
+        """When a process below each process first did."""
         self._written: defaultdict[str, list[_Writer]] = defaultdict(list)
         """Who but the installer wrote to a path."""
         for event in events:
@@ -51,8 +53,10 @@ class Origins:
                 continue
             if isinstance(event, FileWrite):
                 self._written[event.path].append(_Writer(event.pid, event.ts))
-            elif event.pid and _is_fetch(event):
-                self._fetched.setdefault(event.pid, event.ts)
+            elif event.pid and event.pid not in self._fetched and _is_fetch(event):
+                self._fetched[event.pid] = event.ts
+                for process in processes.ancestors(event.pid, event.ts):
+                    self._below.setdefault(process.pid, event.ts)
 
     def explained(self) -> list[AnyEvent]:
         """Give the events with the origins of what was executed."""
@@ -86,18 +90,13 @@ class Origins:
         A shell opens the file before the downloader runs (`curl x > f`, `curl x | tee f`), so the writer itself and
         its pipeline count until the execution; parents and children of the writer only until the writing.
         """
-        if self._fetched.get(writer.pid, executed) < executed:
-            return True
-        above = {process.pid for process in self._processes.ancestors(writer.pid, writer.ts)}
-        pipeline = self._pipeline(writer)
-        for pid, ts in self._fetched.items():
-            if ts >= executed:
-                continue
-            if pid in pipeline or (ts < writer.ts and pid in above):
-                return True
-            if ts < writer.ts and any(one.pid == writer.pid for one in self._processes.ancestors(pid, ts)):
-                return True
-        return False
+        late = {writer.pid, *self._pipeline(writer)}
+        early = {process.pid for process in self._processes.ancestors(writer.pid, writer.ts)}
+        return (
+            any(self._fetched.get(pid, executed) < executed for pid in late)
+            or any(self._fetched.get(pid, writer.ts) < writer.ts for pid in early)
+            or self._below.get(writer.pid, writer.ts) < writer.ts
+        )
 
     def _pipeline(self, writer: _Writer) -> frozenset[int]:
         """The processes beside the writer that the same shell was running at the time."""

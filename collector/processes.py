@@ -97,15 +97,12 @@ class ProcessTable:
 
     def ancestors(self, pid: int, ts: float | None = None) -> tuple[Process, ...]:
         """The processes above this one, nearest first, up to the phase's root."""
-        found: list[Process] = []
+        line: list[Process] = []
         process = self.get(pid, ts)
-        while process is not None and process.parent:
-            above = self.get(process.parent, process.started)
-            if above is None or above in found or above is process:
-                break
-            found.append(above)
-            process = above
-        return tuple(found)
+        while process is not None and process not in line:
+            line.append(process)
+            process = self.get(process.parent, process.started) if process.parent else None
+        return tuple(line[1:])
 
 
 class Peer(msgspec.Struct, frozen=True):

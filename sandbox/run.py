@@ -208,6 +208,7 @@ def _pod_plan(this: _Run, socket: Path) -> PodPlan:
         user=this.profile.persona.user,
         hostname=this.planted.host,
         files={**this.environment.files(), **this.planted.files},
+        private=frozenset(this.planted.private),
         links=this.environment.links(),
         environment=pypi.variables(this.environment, this.profile, this.planted.environment),
         pip_conf=pypi.pip_conf(this.configuration.index_urls(), this.image.default_index_url),

@@ -6,7 +6,7 @@ occurrences within its timespan. Everything here is linear in the number of matc
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -131,11 +131,12 @@ def value_count(least: int, timespan: float) -> Finder:
     """Look for matches with `least` distinct values within `timespan` seconds."""
 
     def find(matches: Sequence[Match]) -> Iterator[tuple[int, ...]]:
-        # By value the latest match that had it, the one longest ago first.
-        latest: dict[Key, Match] = {}
+        # By value the latest match that had it, the one longest ago first. (The first key of a plain dict that lost
+        # many before it is slow to find.)
+        latest: OrderedDict[Key, Match] = OrderedDict()
         for match in matches:
-            latest.pop(match.value, None)
             latest[match.value] = match
+            latest.move_to_end(match.value)
             while match.ts - (oldest := next(iter(latest.values()))).ts > timespan:
                 del latest[oldest.value]
             if len(latest) >= least:

@@ -40,7 +40,10 @@ def load_rules(directory: Path) -> RuleSet:
             raise RuleError(f"{name}: rule files end in .yml; rename it to {path.stem}.yml")
         if path.suffix != ".yml":
             continue
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RuleError(f"{name}: cannot be read: {error.strerror}; mend its permissions or remove it") from None
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
         rules += load_rule(name, content)
     if not rules:

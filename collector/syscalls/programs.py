@@ -11,26 +11,28 @@ from collector.strace import Group, Text
 from collector.syscalls.paths import absolute, decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from collector.syscalls.step import Handler, Step
 
 MAX_ARGUMENTS: Final = 256
 """Entries of an argument list that are kept."""
 
 _MEMORY_FILE: Final = "/memfd:"
-_INTERPRETER: Final = re.compile(
-    r"(?:(?:ba|da|z|k|a)?sh|busybox|python[0-9.]*|pypy[0-9.]*|perl[0-9.]*|ruby[0-9.]*|lua[0-9.]*|php[0-9.]*"
-    r"|tclsh[0-9.]*|node(?:js)?|bun|deno|ld-linux[a-z0-9.-]*)\Z"
+_FAMILIES: Final = (
+    # Names, options that bring the code itself, options that take the next argument. A script taken for one that is
+    # none does no harm (its path was not written); one that is overlooked does.
+    (r"(?:ba|da|z|k|a)?sh", r"-[A-Za-z]*c", {"-o", "-O", "+o", "+O", "--rcfile", "--init-file"}),
+    (r"python[0-9.]*|pypy[0-9.]*", r"-[bBdEiIOPqsSuvx]*[cm]", {"-W", "-X", "--check-hash-based-pycs"}),
+    (r"perl[0-9.]*|ruby[0-9.]*", r"-[0-9A-Za-z]*[eE]\Z", {"-I"}),
+    (r"node(?:js)?|bun|deno", r"-[ep]|--eval|--print", {"-r", "--require", "--import"}),
+    (r"lua[0-9.]*|tclsh[0-9.]*", r"-e", set[str]()),
+    (r"php[0-9.]*", r"-r", {"-d", "-c"}),
+    (r"ld-linux[a-z0-9_.-]*|ld\.so", r"--list|--verify|--version", {"--library-path", "--preload", "--argv0"}),
 )
-_OPTIONS_WITH_VALUE: Final = {
-    "python": frozenset({"-W", "-X", "--check-hash-based-pycs"}),
-    "pypy": frozenset({"-W", "-X"}),
-    "perl": frozenset({"-I"}),
-    "node": frozenset({"-r", "--require", "--import"}),
-    "bash": frozenset({"-o", "-O", "--rcfile", "--init-file"}),
-    "sh": frozenset({"-o"}),
-    "dash": frozenset({"-o"}),
-}
-_CODE_OPTION: Final = re.compile(r"-(?:[A-Za-z]*[cm]|[A-Za-z]*e|-eval|-print)\Z")
+_INTERPRETERS: Final = tuple(
+    (re.compile(rf"(?:{names})\Z"), re.compile(code), frozenset(valued)) for names, code, valued in _FAMILIES
+)
 
 
 def argv_bytes(step: Step, place: int) -> tuple[tuple[bytes, bool], ...] | None:
@@ -133,16 +135,19 @@ def _origin(step: Step, image: str, argv: tuple[str, ...]) -> tuple[str, Written
 def script_of(image: str, argv: tuple[str, ...]) -> str | None:
     """The script that an interpreter was given: its first argument that is no option; None without one."""
     program = image.rpartition("/")[2]
-    if _INTERPRETER.match(program) is None:
-        return None
-    with_value = _OPTIONS_WITH_VALUE.get(program.rstrip("0123456789."), frozenset())
-    arguments = iter(argv[1:])
+    for names, code, valued in _INTERPRETERS:
+        if names.match(program) is not None:
+            return _first_file(iter(argv[1:]), code, valued)
+    return None
+
+
+def _first_file(arguments: Iterator[str], code: re.Pattern[str], valued: frozenset[str]) -> str | None:
     for argument in arguments:
         if argument == "--":
             return next(arguments, None)
-        if argument in {"", "-"} or _CODE_OPTION.match(argument):
+        if argument in {"", "-"} or code.match(argument):
             return None
-        if argument in with_value:
+        if argument in valued:
             next(arguments, None)
         elif not argument.startswith(("-", "+")):
             return argument

@@ -24,6 +24,8 @@ _SO_ATTACH_FILTER = 26
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _BATCH = 64
 _DNS_PORT = 53
+_LOOPBACK = ("127.0.0.1", "::1")
+_DNS_PORT = 53
 _MAX_PACKET = 65536
 _BUFFER = 8 * 1024**2
 # Classic BPF. On `lo` each packet is seen twice; the way out is kept. TCP is dropped in the kernel: it is all the bulk.
@@ -105,14 +107,11 @@ class PacketTap:
         """Tell whether this is DNS on its way to or from us, or a process of the pod talking with itself."""
         if packet.protocol != "udp":
             return False
-        if packet.source_port == _DNS_PORT:
-            # Our answer, after the kernel has put the dialled resolver's address back. A package has no capability
-            # with which it could send from this port itself.
-            return True
+        asked = packet.destination in _LOOPBACK and packet.port == self._dns_port
+        # The redirection is undone before an answer passes the interface; nobody but root may use this source port.
+        answered = packet.source_port == _DNS_PORT and packet.source == packet.destination
         ends = (ipaddress.ip_address(packet.source), ipaddress.ip_address(packet.destination))
-        if self._dns_port in (packet.port, packet.source_port) and any(end.is_loopback for end in ends):
-            return True
-        return all(end.is_loopback for end in ends)
+        return asked or answered or all(end.is_loopback for end in ends)
 
     def _record(self, packet: Packet) -> None:
         self._journal.write(

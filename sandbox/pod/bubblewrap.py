@@ -31,7 +31,7 @@ from sandbox.pod.tools import Tools, find_tools
 from sandbox.pod.traced import TracedPhase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -252,7 +252,7 @@ class BubblewrapPod:
             home=plan.home,
             files={**files, **{f"{home}/{name}": content for name, content in plan.files.items()}},
             links={f"{home}/{name}": target for name, target in plan.links.items()},
-            private=tuple(f"{home}/{name}" for name in plan.files if name.startswith((".ssh/", ".aws/", ".netrc"))),
+            private=tuple(f"{home}/{name}" for name in sorted(plan.private)),
             artefact=str(plan.artefact),
             tcp_port=_TCP_PORT,
             dns_port=_DNS_PORT,
@@ -276,11 +276,15 @@ class BubblewrapPod:
             ca_key=str(directory / "ca.key"),
             registry_socket=str(gateway.registry_socket) if gateway.registry_hosts else "",
             registry_hosts=gateway.registry_hosts,
-            metadata=Metadata(role=gateway.metadata["role"], document=gateway.metadata["credentials"])
-            if gateway.metadata
-            else Metadata(),
+            metadata=_metadata(gateway.metadata),
             limits=GatewayLimits(record_bytes=limits.gateway_mb * _MEGABYTE, connections=limits.connections),
         )
+
+
+def _metadata(planted: Mapping[str, str]) -> Metadata:
+    if not planted:
+        return Metadata()
+    return Metadata(role=planted["role"], document=planted["credentials"], token=planted["token"])
 
 
 _ADVICE = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone) or run as root"
@@ -344,13 +348,11 @@ def _with_status(phase: Phase, ended: str, command: PhaseCommand, traced: Traced
         phase = replace(phase, status="timed-out", reason=f"not finished after {command.budget.seconds} s")
     elif ended:
         phase = replace(phase, status="killed", reason=f"ended by us: its {ended} had reached the limit")
-    elif not traced.started_inside:
+    elif not traced.started_inside or phase.exit_code is None:
         lines = stderr.read_text(errors="backslashreplace").strip().splitlines() if stderr.exists() else []
         said = lines[-1][:200] if lines else "the tracer said nothing"
-        reason = f"could not be started in the pod: {said}"
-        phase = replace(phase, status="failed", trace_complete=False)
-    elif phase.exit_code is None:
-        phase = replace(phase, status="killed", trace_complete=False, reason="its root process vanished")
+        reason = f"could not be run in the pod: {said}"
+        phase = replace(phase, trace_complete=False)
     elif phase.exit_code != 0:
         reason = f"exit code {phase.exit_code}"
     elif command.reports_coverage and phase.coverage is None:

@@ -35,6 +35,8 @@ class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str
     files: Mapping[str, bytes]
     """Files to plant, by path relative to the home directory."""
+    private: frozenset[str]
+    """Those of `files` that only their owner may read."""
     links: Mapping[str, str]
     """Symbolic links to plant, likewise."""
     environment: Mapping[str, str]

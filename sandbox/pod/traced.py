@@ -231,16 +231,16 @@ class TracedPhase:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
             self._process.kill()
-        return self._process.wait() >= 0 and whole
+        ended = self._process.wait()
+        for reader in self._outputs:
+            reader.join(timeout=5)
+        return ended >= 0 and whole
 
-    def close(self) -> bool:
-        """Close the pipes; returns whether output had been cut. Call after `end`."""
+    def close(self) -> None:
+        """Close the pipes. Call after `end`."""
         for descriptor in self._pipes:
             os.close(descriptor)
         self._pipes.clear()
-        for reader in self._outputs:
-            reader.join(timeout=5)
-        return any(reader.truncated for reader in self._outputs)
 
     @property
     def output_truncated(self) -> bool:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 _LINES: Final = 80
 _LINES_SHORT: Final = 15
-_COMMAND: Final = 200
+_COMMAND: Final = 160
 """Characters of a command line shown."""
+_SYSTEM: Final = frozenset({"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"})
+"""Directories of the read-only root filesystem: what lies there is what its name says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,15 @@ class _Line:
     count: int
 
 
-def render_processes(page: Page, tree: ProcessTree, *, short: bool = False) -> None:
-    """Write the tree; `short` shows little of it, for runs in which nothing happened."""
+def render_processes(page: Page, tree: ProcessTree, *, home: str, short: bool = False) -> None:
+    """Write the tree.
+
+    Args:
+        page: Where to.
+        tree: The processes of a run.
+        home: The tracee's home directory, shown as `~`.
+        short: Show little of it, for runs in which nothing happened.
+    """
     page.heading("Processes")
     most = _LINES_SHORT if short else _LINES
     joints = ("|- ", "`- ", "|  ", "   ") if page.ascii_only else ("├─ ", "└─ ", "│  ", "   ")
@@ -38,7 +47,9 @@ def render_processes(page: Page, tree: ProcessTree, *, short: bool = False) -> N
         if not line.branch and line.node.phase != phase:
             phase = line.node.phase
             page.line(page.text((phase, "dim")), 1)
-        page.rows([[page.text((f"{line.branch}{line.node.pid}", "dim")), page.text(*_words(line))]], indent=2, gap=1)
+        page.rows(
+            [[page.text((f"{line.branch}{line.node.pid}", "dim")), page.text(*_words(line, home))]], indent=2, gap=1
+        )
     hidden = tree.total - sum(line.count for line in shown)
     if hidden > 0:
         page.line(page.text((f"and {hidden:,} more of {tree.total:,} processes", "dim")), 1)
@@ -70,9 +81,9 @@ def _alike(nodes: Sequence[ProcessNode]) -> list[tuple[ProcessNode, int]]:
     return list(counts.values())
 
 
-def _words(line: _Line) -> list[str | tuple[str, str]]:
+def _words(line: _Line, home: str) -> list[str | tuple[str, str]]:
     node = line.node
-    commands = [_command(command) for command in node.commands] or ["(fork)"]
+    commands = [_command(command, home) for command in node.commands] or ["(fork)"]
     parts: list[str | tuple[str, str]] = [" then ".join(commands)]
     if node.actor != "target":
         parts.append((f"  {node.actor}", "cyan"))
@@ -85,6 +96,10 @@ def _words(line: _Line) -> list[str | tuple[str, str]]:
     return parts
 
 
-def _command(command: Command) -> str:
-    words = " ".join((command.image, *command.argv[1:]))
+def _command(command: Command, home: str) -> str:
+    directory, _, name = command.image.rpartition("/")
+    image = name if directory in _SYSTEM else command.image
+    if home and image.startswith(f"{home}/"):
+        image = f"~{image.removeprefix(home)}"
+    words = " ".join((image, *command.argv[1:]))
     return words if len(words) <= _COMMAND else f"{words[:_COMMAND]}…"

@@ -47,7 +47,7 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
                 page.blank()
             _finding(page, finding)
     render_network(page, report.network)
-    render_processes(page, report.processes, short=report.verdict == "clean")
+    render_processes(page, report.processes, home=report.manifest.home, short=report.verdict == "clean")
     page.heading("Phases")
     page.rows([_phase(page, phase) for phase in report.phases])
     _notes(page, report)
@@ -102,7 +102,8 @@ def _remarks(phase: PhaseReport) -> list[str]:
     if phase.exit_code:
         remarks.append(f"exit code {phase.exit_code}")
     if coverage := phase.coverage:
-        remarks.append(f"{coverage.reached} of {coverage.planned} {coverage.unit}s reached")
+        reached = f"{coverage.reached} of {coverage.planned} {coverage.unit}s reached"
+        remarks.append(reached if coverage.planned else f"no {coverage.unit}s")
         remarks += [f"{len(names)} {word}" for names, word in ((coverage.failed, "failed"),) if names]
     if not phase.trace.complete:
         remarks.append("trace incomplete")

@@ -7,11 +7,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector import timeline
+from collector.actors import attribute
 from collector.bundle import Bundle
 from collector.events import AnyEvent, FileRead, ProcessExec, ProcessStart
-from tests.collector.bundles import HOME, PYTHON, write_bundle
+from collector.processes import ProcessTableBuilder
+from collector.syscalls import read_trace
+from tests.collector.bundles import HOME, PYTHON, make_manifest, write_bundle
 from tests.collector.traces import BUILD_REQUIREMENT, COMMANDS, HOOK, LAUNCHER, Strace, real_phases
 
 if TYPE_CHECKING:
@@ -140,6 +145,7 @@ def test_compilers_of_the_image_are_the_build_backend(told: Told) -> None:
     trace.read(cc1, "/etc/ld.so.cache")
     trace.read(cc1, f"{BUILD}/x.c")
     trace.read(cc1, f"{HOME}/.aws/credentials")
+    trace.read(cc1, "/proc/self/environ")
     trace.connect(cc1, "203.0.113.9", 443)
     trace.read(trace.run(gcc, "/bin/sh", "sh", "-c", "id"), "/data/below-gcc")
     trace.read(trace.run(hook, f"{BUILD}/bin/gcc", "gcc"), "/data/own-gcc")
@@ -148,6 +154,7 @@ def test_compilers_of_the_image_are_the_build_backend(told: Told) -> None:
         "ld.so.cache": "build-backend",
         "x.c": "build-backend",
         "credentials": "target",
+        "environ": "target",
         "below-gcc": "target",
         "own-gcc": "target",
     }
@@ -196,6 +203,38 @@ def test_compilers_at_import_are_the_package(told: Told) -> None:
 
 
 # A package that tries to pass as the installer.
+
+DISGUISES = (
+    BUILD_REQUIREMENT,
+    COMMANDS["install"],
+    COMMANDS["import"],
+    ("lsb_release", "-a"),
+    ("/usr/bin/uname",),
+    HOOK,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["fork", "exec", "read"]), st.integers(0, 9), st.integers(0, 5))))
+def test_nothing_below_a_hook_is_ever_the_installer(steps: list[tuple[str, int, int]]) -> None:
+    trace = Strace("install")
+    hook = trace.run(trace.root, PYTHON, *HOOK, cwd=BUILD)
+    below = [hook]
+    for what, who, how in steps:
+        pid = below[who % len(below)]
+        if what == "fork":
+            below.append(trace.fork(pid))
+        elif what == "exec":
+            trace.exec(pid, DISGUISES[how][0], DISGUISES[how])
+        else:
+            trace.read(pid, f"/data/{how}")
+    phases = real_phases()
+    phase = next(phase for phase in phases if phase.name == "install")
+    table = ProcessTableBuilder()
+    read = read_trace(phase, phase.trace, trace.text().encode().splitlines(), table)
+    events = attribute(read.events, table.build(), make_manifest(phases))
+    # The fork itself and what precedes the hook's own execution are still pip's.
+    begun = next(n for n, event in enumerate(events) if isinstance(event, ProcessExec) and event.pid == hook)
+    assert {event.actor for event in events[begun:] if event.pid in below} == {"target"}
 
 
 def test_the_exact_command_of_pip_below_a_hook_is_the_package(told: Told) -> None:

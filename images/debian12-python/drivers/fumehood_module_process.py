@@ -76,7 +76,7 @@ def become_fresh(node: Node, channel: int, each: float, processor: int) -> NoRet
         os.sched_setaffinity(0, {processor})
         driver.set_dumpable(1)
         pose_as_interpreter()
-        work(node, Voice(channel), each, site.main)
+        work(node, Voice(channel), each, start_site)
     finally:
         _exit(70)
 
@@ -89,12 +89,17 @@ def pose_as_interpreter() -> None:
         *(ordinary.get(name, getattr(sys.flags, name)) for name in names)
     )
     sys.argv[:] = ["-c"]
-    sys.path.insert(0, "")
     main = types.ModuleType("__main__")
     main.__builtins__ = sys.modules["builtins"]
     sys.modules["__main__"] = main
     for name in [name for name in sys.modules if name.startswith("fumehood_")]:
         del sys.modules[name]
+
+
+def start_site() -> None:
+    """Do what an interpreter does between its start and the first statement: `.pth` files run here."""
+    site.main()
+    sys.path.insert(0, "")
 
 
 def work(node: Node, voice: Voice, each: float, prepare: Callable[[], object] | None = None) -> NoReturn:

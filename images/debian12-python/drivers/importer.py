@@ -129,6 +129,7 @@ class Supervisor:
         self.jobs: dict[str, float] = {}  # name of a subtree's root -> when one of its processes was last heard
         self.running: dict[str, Node] = {}  # name -> node whose import has not ended
         self.alive: dict[str, Node] = {}  # name -> node whose import has ended, its process not (oldest first)
+        self.gone: list[Node] = []  # whose process had ended when its first message came
         self.processors = sorted(os.sched_getaffinity(0))
         self.selector = selectors.DefaultSelector()
         self.channel, self.child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -146,6 +147,7 @@ class Supervisor:
                     self.receive_all()
                     self.ended(key.data)
             self.receive_all()
+            self.bury()
             self.expire()
 
     def stop(self) -> None:
@@ -173,9 +175,16 @@ class Supervisor:
         try:
             node.pidfd = os.pidfd_open(pid)
         except OSError:
-            self.settle(node, "failed", ENDED)
+            self.gone.append(node)  # its last words may still be on their way
             return
         self.selector.register(node.pidfd, selectors.EVENT_READ, node)
+
+    def bury(self) -> None:
+        """Settle those that were gone before anyone could follow them, once all they said is heard."""
+        for node in self.gone:
+            if node.state == "running":
+                self.settle(node, "failed", ENDED)
+        self.gone.clear()
 
     def receive_all(self) -> None:
         """Handle every message that is waiting."""

@@ -65,6 +65,7 @@ def make_plan(base_image: BaseImage, directory: Path, **limits: int) -> PodPlan:
         user=profile.persona.user,
         hostname=planted.host,
         files={**environment.files(), **planted.files},
+        private=frozenset(planted.private),
         links=environment.links(),
         environment=pypi.variables(environment, profile, planted.environment),
         pip_conf=b"",

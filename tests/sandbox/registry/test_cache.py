@@ -9,7 +9,7 @@ import pytest
 from sandbox.registry.cache import Cache, Note
 from sandbox.registry.errors import IntegrityError, TooLargeError
 
-from .conftest import digest
+from .index_server import digest
 
 if TYPE_CHECKING:
     from pathlib import Path

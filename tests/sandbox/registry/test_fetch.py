@@ -8,12 +8,12 @@ from sandbox.registry.cache import Cache
 from sandbox.registry.errors import IntegrityError, NotFoundError, RegistryError, TooLargeError, UnreachableError
 from sandbox.registry.fetch import Fetcher, FetchSettings
 
-from .conftest import WHEEL, digest
+from .index_server import WHEEL, digest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import IndexServer
+    from .index_server import IndexServer
 
 
 def _fetcher(tmp_path: Path, index: IndexServer, **settings: object) -> Fetcher:

@@ -15,13 +15,13 @@ from sandbox.registry.fetch import Fetcher, FetchSettings
 from sandbox.registry.protocol import ProxyReply, ProxyRequest
 from sandbox.registry.proxy import RegistryProxy
 
-from .conftest import METADATA, WHEEL, digest
+from .index_server import METADATA, WHEEL, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from .conftest import IndexServer
+    from .index_server import IndexServer
 
 POD = "https://index.example/simple"
 JSON = {"accept": "application/vnd.pypi.simple.v1+json"}

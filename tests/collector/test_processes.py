@@ -1,0 +1,138 @@
+"""The table of processes: who was whose child, and what ran when."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.processes import Execution, Process, ProcessTable, ProcessTableBuilder, WrittenFiles, Written
+from tests.collector.lines import START, call, read
+
+
+def forked(inner: int, outer: int) -> str:
+    return f"clone(child_stack=NULL, flags=SIGCHLD) = {inner} /* {outer} in strace's PID NS */"
+
+
+def execve(path: str) -> str:
+    return f'execve("{path}", ["x"], 0x7ff /* 9 vars */) = 0'
+
+
+def row(pid: int, parent: int, started: float, *executions: Execution) -> Process:
+    return Process(pid, parent, "import", started, None, None, executions, ())
+
+
+def test_the_package_has_rows_and_the_pod_none() -> None:
+    builder = ProcessTableBuilder()
+    read(
+        [
+            call(20, 1, forked(3, 21)),
+            call(20, 2, forked(4, 22)),
+            call(21, 3, execve("/bin/a")),
+            call(21, 4, forked(5, 23)),
+            call(23, 5, execve("/bin/b")),
+            call(23, 6, "+++ killed by SIGTERM +++"),
+            call(21, 7, "+++ exited with 3 +++"),
+        ],
+        table=builder,
+    )
+    table = builder.build()
+    assert [(process.pid, process.parent, process.children) for process in table] == [
+        (20, 0, (21, 22)),
+        (21, 20, (23,)),
+        (22, 20, ()),
+        (23, 21, ()),
+    ]
+    assert [process.pid for process in table.ancestors(23)] == [21, 20]
+    assert table.ancestors(20) == ()
+    assert table.ancestors(18) == ()
+    ended = table.get(23)
+    assert ended is not None
+    assert (ended.ended, ended.code, ended.signal) == (START + 1.006, 0, "SIGTERM")
+    ended = table.get(21)
+    assert ended is not None
+    assert (ended.code, ended.signal) == (3, "")
+    assert [process.ended for process in table if process.pid in {20, 22}] == [None, None]
+
+
+def test_what_ran_at_a_time_is_ones_own_or_inherited() -> None:
+    builder = ProcessTableBuilder()
+    read([call(20, 10, forked(3, 21)), call(21, 20, execve("/bin/a")), call(20, 30, execve("/bin/b"))], table=builder)
+    table = builder.build()
+
+    def image(pid: int, ms: int) -> str | None:
+        execution = table.execution(pid, START + 1 + ms / 1000)
+        return None if execution is None else execution.image
+
+    assert [image(21, ms) for ms in (15, 20, 40)] == ["/usr/bin/python3", "/bin/a", "/bin/a"]
+    assert [image(20, ms) for ms in (15, 35)] == ["/usr/bin/python3", "/bin/b"]
+    assert image(99, 15) is None
+
+
+def test_a_pid_used_again_is_another_process() -> None:
+    builder = ProcessTableBuilder()
+    trace = read(
+        [
+            call(20, 10, forked(3, 21)),
+            call(21, 20, execve("/bin/a")),
+            call(21, 30, "+++ exited with 0 +++"),
+            call(20, 40, "vfork( <unfinished ...>"),
+            call(21, 45, execve("/bin/b")),
+            call(20, 50, "<... vfork resumed>) = 4 /* 21 in strace's PID NS */"),
+        ],
+        table=builder,
+    )
+    table = builder.build()
+    rows = [process for process in table if process.pid == 21]
+    assert [[execution.image for execution in process.executions] for process in rows] == [["/bin/a"], ["/bin/b"]]
+    assert table.get(21, START + 1.025) is rows[0]
+    assert table.get(21, START + 1.047) is rows[1]
+    assert trace.orphans == 0
+
+
+def test_phases_share_one_table_though_pids_come_again() -> None:
+    builder = ProcessTableBuilder()
+    write = 'openat(AT_FDCWD</home/dev>, "/tmp/x", O_WRONLY|O_CREAT, 0755) = 3</tmp/x>'
+    read([call(20, 1, write)], table=builder, phase="install")
+    read([call(20, 2, execve("/tmp/x"))], table=builder, phase="import")
+    table = builder.build()
+    assert [(process.pid, process.phase) for process in table] == [(20, "install"), (20, "import")]
+    execution = [process.executions for process in table][1][-1]
+    assert (execution.origin, execution.written) == ("written", Written("/tmp/x", 20, START + 1.001, "install"))
+
+
+def test_ancestors_end_even_when_a_table_says_otherwise() -> None:
+    table = ProcessTable([row(1, 2, 0.0), row(2, 1, 0.0), row(3, 3, 0.0), row(4, 99, 0.0)])
+    assert [process.pid for process in table.ancestors(1)] == [2]
+    assert table.ancestors(3) == ()
+    assert table.ancestors(4) == ()
+    assert len(table) == 4
+
+
+PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "remove", "rename", "exchange", "link", "symlink"]), PATHS, PATHS),
+        max_size=25,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_written_files_survive_any_order_of_calls(steps: list[tuple[str, str, str]]) -> None:
+    files = WrittenFiles()
+    for action, one, other in steps:
+        if action == "add":
+            files.add(Written(one, 1, 0.0, "import"))
+            assert files.get(one) is not None
+        elif action == "remove":
+            files.remove(one)
+            assert files.get(one) is None
+        elif action == "rename":
+            before = files.get(one)
+            files.rename(one, other)
+            if one != other and not other.startswith(one + "/"):
+                assert (files.get(other) is None) == (before is None) or before is not None
+        elif action == "exchange":
+            files.exchange(one, other)
+        else:
+            files.link(one, other, symbolic=action == "symlink")
