@@ -14,9 +14,10 @@ from sigma.rule import SigmaRule
 
 from collector.errors import RuleError
 from collector.sigma.combine import combine
-from collector.sigma.evaluate import compile_rule, fields_in
+from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.fields import CATEGORIES, category_named, field_names
 from collector.sigma.parse import check_names, explanation
+from collector.sigma.plan import fields_in
 from collector.sigma.rule import LEVELS, Rule, Selection
 
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ def selection(rule: SigmaRule, document: Document, file: RuleFile) -> Selection:
     _check_selections(rule, document, file)
     valid = field_names(category)
     try:
-        for condition in rule.detection.parsed_condition:
-            check_names(file, document, tuple(fields_in(condition.parsed)), valid, what=f"field of {category.name}")
-        return compile_rule(rule, category.kinds)
+        trees = condition_trees(rule)
+        fields = [name for tree in trees for name in fields_in(tree)]
+        check_names(file, document, fields, valid, what=f"field of {category.name}")
+        return compile_trees(trees, category.kinds)
     except SigmaError as error:
         raise file.error(f"{error}; mend the condition", document, "condition") from None
     except RuleError as error:

@@ -52,21 +52,34 @@ if TYPE_CHECKING:
     from collector.events import Event
 
 
-def compile_rule(rule: SigmaRule, kinds: Iterable[type[Event]]) -> Selection:
-    """Compile the condition of a rule; where it has several, any of them will do.
+def condition_trees(rule: SigmaRule) -> tuple[object, ...]:
+    """Parse the conditions of a rule.
 
     Args:
         rule: A rule that pySigma has parsed.
+
+    Returns:
+        The trees of its conditions; where it has several, any of them will do.
+
+    Raises:
+        sigma.exceptions.SigmaError: A condition does not parse, or names a selection that does not exist.
+    """
+    return tuple(condition.parsed for condition in rule.detection.parsed_condition)
+
+
+def compile_trees(trees: Sequence[object], kinds: Iterable[type[Event]]) -> Selection:
+    """Compile the conditions of a rule.
+
+    Args:
+        trees: Its condition trees, of which any may hold.
         kinds: The kinds of events in its category.
 
     Returns:
         Which events match; of the kinds only those that can.
 
     Raises:
-        RuleError: The condition uses something that cannot be evaluated.
-        sigma.exceptions.SigmaError: The condition does not parse, or names a selection that does not exist.
+        RuleError: A condition uses something that cannot be evaluated.
     """
-    trees = [condition.parsed for condition in rule.detection.parsed_condition]
     getters = getters_by_kind()
     possible = possible_kinds(trees, {kind: getters[kind] for kind in kinds}, compile_condition)
     return Selection(possible, _any([compile_condition(tree) for tree in trees]))
@@ -278,21 +291,3 @@ def _keyword_test(value: SigmaType) -> Predicate:
     if cased:
         return lambda view: any(test(text) for name in view.names() for text in view.texts(name))
     return lambda view: any(test(text) for name in view.names() for text in view.folded(name))
-
-
-def fields_in(node: object) -> Iterable[str]:
-    """Give the fields that a condition tree looks at.
-
-    Args:
-        node: Root of the tree.
-
-    Yields:
-        Names, in order, with repetition.
-    """
-    if isinstance(node, ConditionFieldEqualsValueExpression):
-        yield node.field
-        if isinstance(node.value, SigmaFieldReference):
-            yield node.value.field
-    elif isinstance(node, (ConditionAND, ConditionOR, ConditionNOT)):
-        for child in node.args:
-            yield from fields_in(child)

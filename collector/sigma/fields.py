@@ -6,6 +6,7 @@ The table in `docs/rules.md` is made from this module by `field_table`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
@@ -233,6 +234,7 @@ def field_names(category: Category) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+@cache
 def getters_by_kind() -> Mapping[type[ev.Event], Mapping[str, Getter]]:
     """Give, for each kind of event, how to get each field.
 

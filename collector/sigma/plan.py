@@ -19,6 +19,24 @@ _COARSE = frozenset({"Phase", "Actor", "Errno", "Kind", "HostRole", "Initiated",
 """Fields that many events agree in."""
 
 
+def fields_in(node: object) -> Iterable[str]:
+    """Give the fields that a condition tree looks at.
+
+    Args:
+        node: Root of the tree.
+
+    Yields:
+        Names, in order, with repetition.
+    """
+    if isinstance(node, ConditionFieldEqualsValueExpression):
+        yield node.field
+        if isinstance(node.value, SigmaFieldReference):
+            yield node.value.field
+    elif isinstance(node, (ConditionAND, ConditionOR, ConditionNOT)):
+        for child in node.args:
+            yield from fields_in(child)
+
+
 def possible_kinds(
     conditions: Iterable[object],
     kinds: Mapping[type[Event], Mapping[str, Getter]],

@@ -108,8 +108,9 @@ class PacketTap:
         if packet.protocol != "udp":
             return False
         asked = packet.destination in _LOOPBACK and packet.port == self._dns_port
-        # The redirection is undone before an answer passes the interface; nobody but root may use this source port.
-        answered = packet.source_port == _DNS_PORT and packet.source == packet.destination
+        # Our answer: the kernel puts the dialled resolver's address back before it passes the interface. A package has
+        # no capability with which it could send from this port itself.
+        answered = packet.source_port == _DNS_PORT
         ends = (ipaddress.ip_address(packet.source), ipaddress.ip_address(packet.destination))
         return asked or answered or all(end.is_loopback for end in ends)
 

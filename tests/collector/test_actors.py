@@ -147,8 +147,8 @@ def test_compilers_of_the_image_are_the_build_backend(told: Told) -> None:
     trace.read(cc1, f"{HOME}/.aws/credentials")
     trace.read(cc1, "/proc/self/environ")
     trace.connect(cc1, "203.0.113.9", 443)
-    trace.read(trace.run(gcc, "/bin/sh", "sh", "-c", "id"), "/data/below-gcc")
-    trace.read(trace.run(hook, f"{BUILD}/bin/gcc", "gcc"), "/data/own-gcc")
+    trace.read(trace.run(gcc, "/bin/sh", "sh", "-c", "id"), f"{BUILD}/below-gcc")
+    trace.read(trace.run(hook, f"{BUILD}/bin/gcc", "gcc"), f"{BUILD}/own-gcc")
     events = told(trace)
     assert actors(events) == {
         "ld.so.cache": "build-backend",
@@ -178,7 +178,7 @@ def test_compilers_of_the_image_are_the_build_backend(told: Told) -> None:
 def test_a_compiler_that_loads_the_packages_code_is_the_package(told: Told, argv: tuple[str, ...]) -> None:
     trace = Strace("install")
     hook = trace.run(trace.root, PYTHON, *HOOK, cwd=BUILD)
-    trace.read(trace.run(hook, GCC, *argv), "/data/x")
+    trace.read(trace.run(hook, GCC, *argv), f"{BUILD}/x")
     assert actors(told(trace)) == {"x": "target"}
 
 
@@ -188,7 +188,7 @@ def test_a_preloaded_compiler_is_the_package(told: Told) -> None:
     gcc = trace.run(hook, GCC, "gcc", "x.c")
     trace.read(gcc, f"{BUILD}/evil.so")
     trace.read(gcc, "/etc/ld.so.cache")
-    trace.read(gcc, "/data/x")
+    trace.read(gcc, f"{BUILD}/x")
     honest = trace.run(hook, "/usr/bin/ld", "ld", "-plugin", "/usr/lib/gcc/liblto_plugin.so", "-Bsymbolic", "libown.so")
     trace.read(honest, "/etc/ld.so.cache")
     trace.read(honest, f"{BUILD}/libown.so")
@@ -198,7 +198,7 @@ def test_a_preloaded_compiler_is_the_package(told: Told) -> None:
 
 def test_compilers_at_import_are_the_package(told: Told) -> None:
     trace = Strace("import")
-    trace.read(trace.run(trace.fork(trace.root), GCC, "gcc", "x.c"), "/data/x")
+    trace.read(trace.run(trace.fork(trace.root), GCC, "gcc", "x.c"), f"{BUILD}/x")
     assert actors(told(trace)) == {"x": "target"}
 
 

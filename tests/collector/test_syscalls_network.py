@@ -33,7 +33,8 @@ def rows(*lines: str) -> list[dict[str, object]]:
         (f"connect(3<TCPv6:[1]>, {inet('::ffff:192.0.2.7', 80)}, 28) = 0", {"ip": "192.0.2.7", "port": 80}),
         (f"connect(3<socket:[1]>, {inet('192.0.2.7', 80)}, 16) = 0",
          {"ip": "192.0.2.7", "port": 80, "protocol": "unknown"}),
-        (f'sendto(3<TCP:[1]>, "GET", 3, MSG_FASTOPEN, {inet("192.0.2.7", 80)}, 16) = 3', {"ip": "192.0.2.7", "port": 80}),
+        (f'sendto(3<TCP:[1]>, "GET", 3, MSG_FASTOPEN, {inet("192.0.2.7", 80)}, 16) = 3',
+         {"ip": "192.0.2.7", "port": 80}),
     ],
 )  # fmt: skip
 def test_dials(line: str, expected: dict[str, object]) -> None:
@@ -60,7 +61,7 @@ def test_unix_sockets(line: str, path: str) -> None:
 
 def test_disconnecting_and_asking_the_kernel_are_no_dials() -> None:
     assert rows(
-        "connect(3<UDP:[1]>, {sa_family=AF_UNSPEC, sa_data=\"\\0\\0\"}, 16) = 0",
+        'connect(3<UDP:[1]>, {sa_family=AF_UNSPEC, sa_data="\\0\\0"}, 16) = 0',
         "bind(3<NETLINK:[ROUTE:7]>, {sa_family=AF_NETLINK, nl_pid=0, nl_groups=00000000}, 12) = 0",
         "connect(3<TCP:[1]>, 0x10, 16) = -1 EFAULT (Bad address)",
     ) == []  # fmt: skip
@@ -176,7 +177,7 @@ def test_opening_the_memory_of_another_process() -> None:
         ("syscall_0x309(0x1, 0x2, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)",
          {"call": "syscall_0x309", "args": "0x1, 0x2, 0, 0, 0, 0", "errno": "ENOSYS"}),
         ("[ Process PID=20 runs in 32 bit mode. ]", {"call": "abi", "args": "Process PID=20 runs in 32 bit mode."}),
-        ('bind(3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20) = 0',
+        ("bind(3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20) = 0",
          {"call": "bind", "args": "3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20"}),
     ],
 )  # fmt: skip

@@ -1,14 +1,20 @@
 """Executions: image, arguments, parents, sockets as standard input, and where a program came from."""
 
+# ruff: noqa: S108 - paths inside the pod
+
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pytest
 
 from collector.events import ProcessExec
 from collector.processes import ProcessTableBuilder
-from collector.syscalls import Trace
 from collector.syscalls.programs import MAX_ARGUMENTS, script_of
 from tests.collector.lines import ROOT, call, read
+
+if TYPE_CHECKING:
+    from collector.syscalls import Trace
 
 ENV = "0x7ff /* 9 vars */"
 CWD = "AT_FDCWD</home/dev>"
@@ -83,7 +89,7 @@ def test_arguments_are_plain_text_whatever_their_bytes() -> None:
 @pytest.mark.parametrize(
     "dup",
     [
-        "dup2(5<TCP:[127.0.0.1:40000->192.0.2.9:4444]>, 0</dev/null<char 1:3>>) = 0<TCP:[127.0.0.1:40000->192.0.2.9:4444]>",
+        "dup2(5<TCP:[127.0.0.1:4->192.0.2.9:4444]>, 0</dev/null<char 1:3>>) = 0<TCP:[127.0.0.1:4->192.0.2.9:4444]>",
         "dup2(5<TCP:[14691]>, 2</dev/null<char 1:3>>) = 2<TCP:[14691]>",
         "dup3(5<socket:[14691]>, 1, 0) = 1<socket:[14691]>",
     ],

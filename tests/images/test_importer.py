@@ -38,7 +38,7 @@ for fd in os.listdir("/proc/self/fd"):
     except FileNotFoundError:
         pass  # the listing's own
 try:
-    peek = os.listdir(f"/proc/{os.getppid()}/fd")
+    peek = os.readlink(f"/proc/{os.getppid()}/fd/0")
 except PermissionError:
     peek = "refused"
 seen = {

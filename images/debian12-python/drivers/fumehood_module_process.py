@@ -24,7 +24,7 @@ import fumehood_driver as driver
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from importer import Node
+    from fumehood_module_tree import Node
 
     Children = dict[int, tuple[int, int, float]]
     """By pidfd: process id, read end of its leash, deadline."""

@@ -12,7 +12,6 @@ keeps the time. A process that has threads must not be forked: its submodules st
 from __future__ import annotations
 
 import contextlib
-import importlib.machinery
 import json
 import os
 import selectors
@@ -21,20 +20,18 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import fumehood_driver as driver
 import fumehood_module_process as module_process
+import fumehood_module_tree as tree
 
 del sys.path[0]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from importlib.metadata import Distribution
+    from fumehood_module_tree import Node
 
-PLANNED_LIMIT = 5000
 JOBS = 2
 SURVIVORS = 8
 TICK = 0.05
@@ -43,79 +40,6 @@ SCM_CREDENTIALS = 2
 ENDED = "its process ended during the import"
 BELOW = {"failed": "failed", "timed-out": "unreached"}
 STATES = ("imported", "failed", "timed-out", "unreached")
-LATE = ("test", "tests", "testing", "_vendor", "vendor", "examples")
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A module, or a directory that is only the way to one."""
-
-    name: str
-    is_file: bool = False
-    children: list[Node] = field(default_factory=list)
-    state: str = "planned"
-    reason: str = ""
-    fresh: bool = False  # had a process of its own, forked from the root
-    pid: int = 0
-    pidfd: int = -1
-    since: float = 0.0  # when it came into this state
-
-
-def plan(distribution: Distribution) -> tuple[Node, dict[str, Node], int]:
-    """List the importable modules as a tree; return its root, the nodes by name, and how many were too many."""
-    top = Node("")
-    nodes = {"": top}
-    suffixes = sorted(importlib.machinery.all_suffixes(), key=len, reverse=True)
-    found = {module_name(path.parts, suffixes) for path in distribution.files or ()}
-    names = sorted(found - {""}, key=lambda name: (name.count("."), name))
-    for name in names[:PLANNED_LIMIT]:
-        add(nodes, name).is_file = True
-    for node in nodes.values():
-        node.children.sort(key=lambda child: (child.name.rpartition(".")[2] in LATE, bool(child.children), child.name))
-    return top, nodes, len(names[PLANNED_LIMIT:])
-
-
-def module_name(parts: Sequence[str], suffixes: Sequence[str]) -> str:
-    """Return the dotted name of a file of the distribution, or an empty string when it is not a module."""
-    *directories, filename = parts
-    suffix = next((suffix for suffix in suffixes if filename.endswith(suffix)), None)
-    if suffix is None or "__pycache__" in directories:
-        return ""
-    stem = filename.removesuffix(suffix)
-    names = directories if stem == "__init__" else [*directories, stem]
-    if stem == "__main__" or not names or not all(name.isidentifier() for name in names):
-        return ""
-    name = ".".join(names)
-    return name if len(name) <= driver.NAME_LENGTH else ""
-
-
-def add(nodes: dict[str, Node], name: str) -> Node:
-    """Return the node of this name, made together with its parents when it is new."""
-    if name not in nodes:
-        nodes[name] = Node(name)
-        add(nodes, name.rpartition(".")[0]).children.append(nodes[name])
-    return nodes[name]
-
-
-def subtree(node: Node) -> Iterator[Node]:
-    """Yield the nodes below one."""
-    for child in node.children:
-        yield child
-        yield from subtree(child)
-
-
-def untouched(node: Node) -> Iterator[Node]:
-    """Yield the topmost nodes below one that nobody has tried."""
-    for child in node.children:
-        if child.state == "planned":
-            yield child
-        else:
-            yield from untouched(child)
-
-
-def belongs(name: str, job: str) -> bool:
-    """Tell whether a module is in the subtree of a job."""
-    return name == job or name.startswith(job + ".")
 
 
 class Supervisor:
@@ -204,7 +128,7 @@ class Supervisor:
     def handle(self, sender: int, kind: str, node: Node, details: list[Any]) -> None:
         """Act on one message; what does not fit the state is ignored, it may come from package code."""
         for job in self.jobs:
-            if belongs(node.name, job):
+            if tree.belongs(node.name, job):
                 self.jobs[job] = time.monotonic()
         if kind == "start" and node.state == "planned":
             self.watch(node, sender)
@@ -222,7 +146,7 @@ class Supervisor:
         self.running.pop(node.name, None)
         if node.pidfd >= 0:
             self.alive[node.name] = node
-        for child in subtree(node) if state in BELOW else ():
+        for child in tree.subtree(node) if state in BELOW else ():
             if child.state == "planned":
                 child.state, child.reason = BELOW[state], f"its package {node.name} {state}"
 
@@ -242,7 +166,7 @@ class Supervisor:
     def close_job(self, node: Node) -> None:
         """Free the job's place; what its processes left untouched gets one fresh start."""
         del self.jobs[node.name]
-        for child in untouched(node):
+        for child in tree.untouched(node):
             if child.fresh:
                 child.state = "unreached"
             elif child not in self.queue:
@@ -256,7 +180,7 @@ class Supervisor:
                 self.settle(node, "timed-out")
                 self.kill(node)
         for job, heard in list(self.jobs.items()):
-            if now > heard + self.each + QUIET and not any(belongs(name, job) for name in self.running):
+            if now > heard + self.each + QUIET and not any(tree.belongs(name, job) for name in self.running):
                 self.kill(self.nodes[job])
                 self.close_job(self.nodes[job])
         for node in list(self.alive.values())[: max(0, len(self.alive) - SURVIVORS)]:
@@ -297,7 +221,7 @@ def main() -> int:
         driver.Coverage("module").write(arguments.result_fd)
         print(f"{arguments.distribution} is not installed", file=sys.stderr)
         return 3
-    top, nodes, unlisted = plan(distribution)
+    top, nodes, unlisted = tree.plan(distribution)
     supervisor = Supervisor(top, nodes, arguments.each, arguments.budget)
     with contextlib.suppress(driver.Stopped):  # the report says what is missing
         supervisor.run()

@@ -11,7 +11,7 @@ import yaml
 from sigma.rule import SigmaRule
 
 from collector.findings import match
-from collector.sigma.evaluate import compile_rule
+from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.examples import processes_told
 from collector.sigma.fields import category_named
 from collector.sigma.load import load_rule
@@ -68,7 +68,7 @@ def selection(detection: str, category: str = "fumehood") -> Selection:
     found = category_named(category)
     assert found is not None
     parsed = SigmaRule.from_dict({"title": "test", "logsource": {"category": category}, "detection": detections})
-    return compile_rule(parsed, found.kinds)
+    return compile_trees(condition_trees(parsed), found.kinds)
 
 
 def fires(compiled: Selection, line: str) -> bool:

@@ -90,7 +90,8 @@ class Pod:
             stderr=subprocess.STDOUT,
             timeout=seconds,
             check=False,
-            env=os.environ | {"NO_PROXY": "*", "no_proxy": "*"},
+            # Nothing of this machine's proxies and certificates.
+            env={"PATH": os.environ["PATH"], "HOME": str(self.directory), "NO_PROXY": "*"},
         )
         return done.stdout
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from registry.index_server import IndexServer, running
+from tests.sandbox.registry.index_server import IndexServer, running
 
 from collector.records import ConnectionRecord, HttpRecord, LimitRecord, ProxyRecord
 from sandbox.registry.cache import Cache
