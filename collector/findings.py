@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.events import AnyEvent  # noqa: TC001 - msgspec reads it to decode findings
+from collector.events import AnyEvent
 from collector.sigma.correlate import Correlation
 from collector.sigma.fields import getters_by_kind
 from collector.sigma.rule import LEVELS, Level, Rule, RuleSet, Selection

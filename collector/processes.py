@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from collector.events import Source
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from collector.events import Source
 
 
 class Written(msgspec.Struct, frozen=True):

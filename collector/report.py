@@ -1,6 +1,5 @@
 """The report of one run, as data: versioned, bounded, without secrets, and the same bytes for the same bundle."""
 
-# ruff: noqa: TC001 - msgspec reads the annotations when the program runs
 from __future__ import annotations
 
 import re

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _PARTIAL = ".partial"
 _LEVEL = 3
+_SYNCS_AT_ONCE = 16
 
 
 class BundleWriter:
@@ -94,8 +95,9 @@ class BundleWriter:
         manifest = msgspec.structs.replace(manifest, files=dict(sorted(self._files.items())))
         text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
         (sealed / "manifest.json").write_bytes(text + b"\n")
-        for path in (*sealed.rglob("*"), sealed):
-            _sync(path)
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+            # At once, as each waits for the disk: one after the other they would be a tenth of a short run.
+            list(pool.map(_sync, (*sealed.rglob("*"), sealed)))
         target = self._bundles / name
         sealed.rename(target)
         _sync(self._bundles)

@@ -6,6 +6,8 @@ import io
 import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
@@ -20,9 +22,9 @@ from sandbox.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from collector.report import Report
+    from collector.sigma.rule import RuleSet
 
 FailOn: TypeAlias = Literal["suspicious", "malicious", "never"]
 
@@ -70,20 +72,33 @@ def run(
     from sandbox.terminal.progress import make_progress
 
     settings = Settings.from_environment(os.environ)
-    with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
-        bundle = run_job(Job(package=package, artefact=artefact, profile=load_profile(profile)), settings, progress)
-    return report(bundle, reporting)
+    job = Job(package=package, artefact=artefact, profile=load_profile(profile))
+    with ThreadPoolExecutor(1) as pool:
+        # The rules are read while the package runs: a run waits far more than it computes.
+        rules = pool.submit(_load_rules, reporting.rules)
+        with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
+            bundle = run_job(job, settings, progress)
+        return _report(bundle, rules.result(), reporting)
 
 
 def report(bundle: Path, reporting: Reporting) -> int:
     """Report from a bundle."""
+    return _report(bundle, _load_rules(reporting.rules), reporting)
+
+
+def _load_rules(directory: Path | None) -> RuleSet:
+    from collector.sigma.load import load_rules
+
+    return load_rules(directory or rules_directory())
+
+
+def _report(bundle: Path, rules: RuleSet, reporting: Reporting) -> int:
     from collector.analyse import analyse
     from collector.bundle import Bundle
     from collector.report import to_json
-    from collector.sigma.load import load_rules
     from sandbox.terminal.report import render_report
 
-    made = analyse(Bundle.open(bundle), load_rules(reporting.rules or rules_directory()))
+    made = analyse(Bundle.open(bundle), rules)
     if reporting.form == "json":
         _write(to_json(made), reporting.output)
     elif reporting.output is not None:
@@ -131,9 +146,7 @@ def events(bundle: Path, wanted: EventFilter) -> int:
 
 def list_rules(directory: Path | None) -> int:
     """List rules."""
-    from collector.sigma.load import load_rules
-
-    for rule in load_rules(directory or rules_directory()).rules:
+    for rule in _load_rules(directory).rules:
         techniques = ",".join(rule.attack) or "-"
         click.echo(f"{rule.level:<13} {rule.name:<36} {techniques:<24} {rule.title}")
     return _CLEAN
@@ -141,10 +154,7 @@ def list_rules(directory: Path | None) -> int:
 
 def check_rules(directory: Path) -> int:
     """Load rules and run their examples."""
-    from collector.sigma.load import load_rules
-
-    rules = load_rules(directory)
-    click.echo(f"{len(rules.rules)} rules load, and their examples hold")
+    click.echo(f"{len(_load_rules(directory).rules)} rules load, and their examples hold")
     return _CLEAN
 
 

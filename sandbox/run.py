@@ -19,18 +19,18 @@ from sandbox import images, versions
 from sandbox.bait import Planted, plant
 from sandbox.bundle import BundleWriter
 from sandbox.gateway.ca import create_authority
+from sandbox.images import BaseImage
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
 from sandbox.phases import pypi
 from sandbox.pod.bubblewrap import BubblewrapPod
 from sandbox.pod.interface import GatewayPlan, Pod, PodPlan, Sample
+from sandbox.profile import Profile
 from sandbox.registry.cache import Cache
 from sandbox.registry.fetch import Fetcher
 from sandbox.registry.proxy import RegistryProxy
 
 if TYPE_CHECKING:
-    from sandbox.images import BaseImage
     from sandbox.pod.interface import PhaseCommand
-    from sandbox.profile import Profile
     from sandbox.settings import Settings
     from sandbox.terminal.progress import Progress
 

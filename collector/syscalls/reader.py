@@ -111,18 +111,24 @@ class _Reader:
             self._call(item, process)
         elif isinstance(item, Exit):
             self._exit(item)
-        elif isinstance(item, Note) and item.kind == "abi" and process.ours:
-            self._out.events.append(
-                KernelCall(
-                    ts=item.ts,
-                    phase=self._out.phase_at(item.ts),
-                    pid=process.pid,
-                    source=Source(self._out.source, item.line),
-                    call="abi",
-                    args=item.text,
-                )
-            )
+        elif process.ours and isinstance(item, Note) and item.kind == "abi":
+            self._remarked(item, process, "abi", item.text)
+        elif process.ours and isinstance(item, Signal) and item.name == "SIGSYS":
+            # The pod's seccomp profile refused a call, perhaps one that is not traced.
+            self._remarked(item, process, "seccomp", decoded(item.raw))
         return None
+
+    def _remarked(self, item: Note | Signal, process: LiveProcess, call: str, text: str) -> None:
+        self._out.events.append(
+            KernelCall(
+                ts=item.ts,
+                phase=self._out.phase_at(item.ts),
+                pid=process.pid,
+                source=Source(self._out.source, item.line),
+                call=call,
+                args=text,
+            )
+        )
 
     def _call(self, call: Call, process: LiveProcess) -> None:
         step = Step(call, process, self._out)
@@ -130,7 +136,6 @@ class _Reader:
             if not self._root_seen and programs.is_command(step, self._argv):
                 self._root_seen = True
                 process.ours, process.started, process.parent = True, call.ts, None
-                process.descriptors.clear()
             else:
                 self._pod_call(step)
                 return

@@ -87,16 +87,17 @@ class Step:
         """Where the call stands in the bundle."""
         return Source(self.out.source, self.call.line)
 
-    def emit(self, build: Callable[..., AnyEvent], **fields: object) -> None:
-        """Adds an event of this call; `fields` are the event's own and may override the shared ones."""
-        shared: dict[str, object] = {
-            "ts": self.call.ts,
-            "phase": self.phase,
-            "pid": self.process.pid,
-            "source": self.source,
-            "errno": self.errno,
-        }
-        self.out.events.append(build(**(shared | fields)))
+    def emit(self, build: Callable[..., AnyEvent], *, errno: str | None = None, **fields: object) -> None:
+        """Adds an event of this call; `fields` are the event's own, `errno` overrides the call's."""
+        event = build(
+            ts=self.call.ts,
+            phase=self.phase,
+            pid=self.process.pid,
+            source=self.source,
+            errno=self.errno if errno is None else errno,
+            **fields,
+        )
+        self.out.events.append(event)
 
     def value(self, index: int) -> Value | None:
         """The argument at this place, counted from 0."""

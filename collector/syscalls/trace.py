@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-if TYPE_CHECKING:
-    from collector.events import AnyEvent, Source
+from collector.events import AnyEvent, Source
 
 
 class TraceCounts(msgspec.Struct, frozen=True):

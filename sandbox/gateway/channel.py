@@ -77,17 +77,40 @@ class SocketChannel(Channel):
     async def _receive(self, seconds: float) -> bytes:
         if self.expired:
             raise TimeoutError("the connection lasted too long")
-        left = self._deadline - self._loop.time()
-        async with asyncio.timeout(min(seconds, left)):
-            data = await self._loop.sock_recv(self._sock, _CHUNK)
-        self.received += len(data)
-        return data
+        end = min(self._loop.time() + seconds, self._deadline)
+        while True:
+            # Bytes are only ever read here, after all waiting: a time-out must not lose what has come, nor may a busy
+            # machine make us speak to a client that did speak first.
+            try:
+                data = self._sock.recv(_CHUNK)
+            except BlockingIOError:
+                if self._loop.time() >= end:
+                    raise TimeoutError("nothing came") from None
+                await self._wait_readable(end)
+            else:
+                self.received += len(data)
+                return data
+
+    async def _wait_readable(self, end: float) -> None:
+        woken: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(self._sock, _wake, woken)
+        timer = self._loop.call_at(end, _wake, woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self._loop.remove_reader(self._sock)
 
     async def send(self, data: bytes) -> None:
         """See `Channel.send`."""
         async with asyncio.timeout(_SEND_SECONDS):
             await self._loop.sock_sendall(self._sock, data)
         self.sent += len(data)
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class TlsChannel(Channel):

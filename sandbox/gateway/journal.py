@@ -9,6 +9,11 @@ from typing import BinaryIO
 import msgspec
 
 from collector.records import GatewayRecord, LimitRecord
+from sandbox.errors import SandboxError
+
+
+class JournalError(SandboxError):
+    """The records cannot be written."""
 
 
 class Journal:
@@ -50,5 +55,9 @@ class Journal:
             self.limit(f"not written: {counts}")
 
     def _put(self, line: bytes) -> None:
-        self._out.write(line)
-        self._out.flush()
+        try:
+            self._out.write(line)
+            self._out.flush()
+        except OSError as error:
+            # Not an OSError any more: a connection's handler must not take it for its peer's fault.
+            raise JournalError(f"the gateway's records cannot be written: {error}; is the disk full?") from error

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _NAME = re.compile(r"[A-Za-z0-9_*](?:[A-Za-z0-9_.*-]{0,251}[A-Za-z0-9_.])?")
+_NAMELESS = "localhost"
 _CACHED = 1000
 _COMMON_NAME = 64
 _DAYS = 90
@@ -50,7 +51,7 @@ class LeafMint:
 
     def context(self, sni: str, ip: str) -> ssl.SSLContext:
         """Return the context for a server name, or for the dialled address when the name is none."""
-        name = sni.lower() if _NAME.fullmatch(sni) else ip
+        name = sni.lower() if _NAME.fullmatch(sni) else ip or _NAMELESS
         found = self._contexts.pop(name, None) or self._make(name)
         # The newest stands last: a dict keeps order, so the first is the one unused for longest.
         self._contexts[name] = found

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sandbox.gateway.channel import SocketChannel
 from sandbox.gateway.conversation import Conversation
 from sandbox.gateway.dns import DnsProtocol, NameServer
-from sandbox.gateway.journal import Journal
+from sandbox.gateway.journal import Journal, JournalError
 from sandbox.gateway.leaves import LeafMint
 from sandbox.gateway.metadata import MetadataService
 from sandbox.gateway.names import AddressBook
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _BACKLOG = 1024
 _RETRY_SECONDS = 0.1
+_DRAIN_SECONDS = 0.02
+_DESCRIPTORS = 8192
 
 
 class Gateway:
@@ -58,9 +61,12 @@ class Gateway:
             task = asyncio.create_task(self._serve(connection, self._count))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(_report)
 
     async def stop(self) -> None:
         """End every connection; each writes its record."""
+        # What has arrived already is read first.
+        await asyncio.sleep(_DRAIN_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -75,19 +81,27 @@ class Gateway:
 
 
 async def serve(config: GatewayConfig) -> None:
-    """Run the gateway until SIGTERM or SIGINT."""
-    stopping = asyncio.Event()
+    """Run the gateway until SIGTERM or SIGINT.
+
+    Raises:
+        JournalError: The records cannot be written.
+    """
+    _raise_descriptors()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
     with ExitStack() as stack:
         out = stack.enter_context(_append(config.records))
         journal = Journal(out, config.limits.record_bytes)
         stack.callback(journal.close)
+        watch = _Watch(journal)
+        loop.set_exception_handler(watch)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, watch.stopping.set)
         services = _services(config, journal)
         gateway = Gateway(services)
         listeners = [stack.enter_context(_catch_all(config.tcp_port)), *_dns_listeners(config.dns_port, stack)]
         acceptors = [asyncio.create_task(gateway.accept(listener)) for listener in listeners]
+        for task in acceptors:
+            task.add_done_callback(_report)
         for host in ("127.0.0.1", "::1"):
             # A namespace may be without IPv6.
             with suppress(OSError):
@@ -98,10 +112,45 @@ async def serve(config: GatewayConfig) -> None:
                 stack.callback(transport.close)
         stack.enter_context(PacketTap(journal, config.dns_port, config.limits.body_bytes))
         print("ready", flush=True)  # noqa: T201 - the protocol with whoever started us
-        await stopping.wait()
+        await watch.stopping.wait()
         for task in acceptors:
             task.cancel()
         await gateway.stop()
+        if watch.failure:
+            raise watch.failure
+
+
+class _Watch:
+    """Hears of every error that nobody expected: evidence is missing, and the run must know."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.stopping = asyncio.Event()
+        self.failure: JournalError | None = None
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, JournalError):
+            loop.default_exception_handler(context)
+            try:
+                self._journal.limit(f"a fault of the gateway's own ({type(error).__name__}) ended a connection")
+            except JournalError as broken:
+                error = broken
+        if isinstance(error, JournalError):
+            # Without records there is no point in answering.
+            self.failure = error
+            self.stopping.set()
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        task.get_loop().call_exception_handler({"message": "a task of the gateway failed", "exception": error})
+
+
+def _raise_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _append(path: str) -> BinaryIO:

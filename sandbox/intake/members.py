@@ -7,15 +7,13 @@ refusing early, with a reason, what no honest build makes.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from sandbox.errors import IntakeError
 from sandbox.intake.quoting import quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAX_MEMBERS = 100_000
 MAX_TOTAL = 2 * 1024**3

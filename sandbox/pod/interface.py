@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from sandbox.profile import Limits, PhaseBudget
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from collector.manifest import Isolation, Phase
-    from sandbox.profile import Limits, PhaseBudget
 
 
 class GatewayPlan(msgspec.Struct, frozen=True, kw_only=True):

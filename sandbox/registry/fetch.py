@@ -8,7 +8,7 @@ with Fetcher(FetchSettings(index_urls=("https://index.example/simple",)), Cache(
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
 
 import msgspec
 from packaging.utils import canonicalize_name
@@ -19,6 +19,7 @@ from sandbox.registry.links import HTML_TYPE, JSON_TYPE, FileLink, canonical, ho
 from sandbox.registry.upstream import Upstream, split_credentials, trust
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -31,6 +32,7 @@ _ACCEPT: dict[Form, str] = {
     "html": f"{HTML_TYPE}, application/vnd.pypi.simple.v1+html;q=0.5",
 }
 _NOT_MODIFIED = 304
+_LARGE = 8 * 1024**2
 
 
 class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,16 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     blob: Blob
     content_type: str = "application/octet-stream"
     cached: bool = False
+
+
+class Listener(Protocol):
+    """Wants a large file's bytes while they come."""
+
+    def begin(self, length: int) -> None:
+        """Hear how many bytes will come; called once, before `hear`."""
+
+    def hear(self, chunk: bytes) -> None:
+        """Take the next bytes; errors end the download."""
 
 
 class Fetcher:
@@ -153,7 +165,13 @@ class Fetcher:
         """Return the path of a file's verified bytes in the cache; see `stored`."""
         return self.stored(url, sha256).blob.path
 
-    def stored(self, url: str, sha256: str = "", max_bytes: int | None = None) -> StoredFile:
+    def stored(
+        self,
+        url: str,
+        sha256: str = "",
+        max_bytes: int | None = None,
+        listener: Listener | None = None,
+    ) -> StoredFile:
         """Get a file into the cache.
 
         Args:
@@ -161,6 +179,7 @@ class Fetcher:
             sha256: The digest that the index promised. With it a file is fetched once for ever; without it the cached
                 copy is used only after the file host confirmed it by its ETag.
             max_bytes: Another bound than that of the settings.
+            listener: Gets the bytes of a large file while they come, before they are verified.
         """
         if sha256 and (blob := self.cache.blob(sha256.lower())):
             return StoredFile(blob=blob, cached=True)
@@ -177,7 +196,7 @@ class Fetcher:
             if response.status_code == _NOT_MODIFIED and blob:
                 return StoredFile(blob=blob, cached=True)
             blob = self.cache.store(
-                response.iter_raw(),
+                _listened(response, listener),
                 expected=sha256.lower(),
                 max_bytes=max_bytes or self.settings.max_file_bytes,
             )
@@ -215,3 +234,15 @@ def _note(response: httpx2.Response, blob: Blob) -> Note:
         last_modified=headers.get("last-modified", ""),
         content_type=headers.get("content-type", ""),
     )
+
+
+def _listened(response: httpx2.Response, listener: Listener | None) -> Iterator[bytes]:
+    """Yield the body as it was sent, letting a listener hear it when it is large and its length is known."""
+    length = response.headers.get("content-length", "")
+    if listener is None or not length.isdecimal() or int(length) < _LARGE:
+        yield from response.iter_raw()
+        return
+    listener.begin(int(length))
+    for chunk in response.iter_raw():
+        listener.hear(chunk)
+        yield chunk

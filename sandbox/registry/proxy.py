@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 import msgspec
@@ -20,7 +21,6 @@ from sandbox.registry.policy import IndexedFile, IndexPage, Policy, Refusal
 from sandbox.registry.protocol import MAX_LINE, ProxyReply, ProxyRequest
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from sandbox.registry.fetch import Fetcher, Form
@@ -30,7 +30,7 @@ _SOCKET_TIMEOUT = 60.0
 _MAX_METADATA_BYTES = 16 * 1024**2
 _MAX_LINK_HOSTS = 256
 _CHUNK = 256 * 1024
-_ACCEPT_POLL = 0.2
+_ACCEPT_PAUSE = 0.2
 _OK, _NOT_MODIFIED, _FORBIDDEN = 200, 304, 403
 
 
@@ -44,6 +44,33 @@ class _Answer(msgspec.Struct, kw_only=True):
     sha256: str = ""
     cached: bool = False
     refused: str = ""
+
+
+class _Passing:
+    """Passes a large file on while it comes: a client in the pod would not wait for all of it.
+
+    The newest piece is held back until the whole is verified, so that no client ever gets a bad file to its end.
+    """
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+        self._held = b""
+        self.begun = False
+
+    def begin(self, length: int) -> None:
+        """Send the head of the answer."""
+        headers = {"content-type": "application/octet-stream", "content-length": str(length)}
+        self.begun = True
+        self._client.sendall(msgspec.json.encode(ProxyReply(_OK, headers, length)) + b"\n")
+
+    def hear(self, chunk: bytes) -> None:
+        """Send what was held and hold the next."""
+        self._client.sendall(self._held)
+        self._held = chunk
+
+    def finish(self) -> None:
+        """Send the last piece: the file is good."""
+        self._client.sendall(self._held)
 
 
 class RegistryProxy:
@@ -80,6 +107,8 @@ class RegistryProxy:
         trace: TracebackType | None,
     ) -> None:
         self._stopping.set()
+        # Wakes the acceptor at once (Linux: accept() then fails with EINVAL).
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()
         self._listener.close()
         self._path.unlink(missing_ok=True)
@@ -93,15 +122,12 @@ class RegistryProxy:
             return tuple(sorted(self._hosts))
 
     def _accept(self) -> None:
-        self._listener.settimeout(_ACCEPT_POLL)
         while not self._stopping.is_set():
             try:
                 client, _ = self._listener.accept()
-            except TimeoutError:
-                continue
             except OSError:
-                # Out of descriptors: the ones in use come back as exchanges end.
-                self._stopping.wait(_ACCEPT_POLL)
+                # Stopping; or out of descriptors: the ones in use come back as exchanges end.
+                self._stopping.wait(_ACCEPT_PAUSE)
                 continue
             self._pool.submit(self._serve, client)
 
@@ -111,14 +137,19 @@ class RegistryProxy:
             try:
                 request = _read_request(client)
                 started = time.time()
-                answer = self._answer(request)
+                passing = _Passing(client)
+                answer = self._answer(request, passing)
                 self._write(started, request, answer)
-                _send(client, answer)
+                if not passing.begun:
+                    _send(client, answer)
+                elif answer.reply.status == _OK:
+                    passing.finish()
+                # Else the client gets a body without its end: it must not take a bad file for a good one.
             except (OSError, msgspec.DecodeError):
                 # The gateway (or the client behind it) went away: nothing is left to answer.
                 return
 
-    def _answer(self, request: ProxyRequest) -> _Answer:
+    def _answer(self, request: ProxyRequest, passing: _Passing) -> _Answer:
         decision = self._policy.decide(request.method, request.url)
         head_only = request.method == "HEAD"
         try:
@@ -128,7 +159,7 @@ class RegistryProxy:
                 case IndexPage(url):
                     return self._index(url, request, head_only=head_only)
                 case IndexedFile():
-                    return self._file(decision, head_only=head_only)
+                    return self._file(decision, None if head_only else passing)
         except RegistryError as error:
             return _failure(error, head_only=head_only)
 
@@ -155,9 +186,10 @@ class RegistryProxy:
             cached=page.cached,
         )
 
-    def _file(self, wanted: IndexedFile, *, head_only: bool) -> _Answer:
+    def _file(self, wanted: IndexedFile, passing: _Passing | None) -> _Answer:
         bound = _MAX_METADATA_BYTES if wanted.metadata else None
-        stored = self._fetcher.stored(wanted.url, wanted.sha256, bound)
+        stored = self._fetcher.stored(wanted.url, wanted.sha256, bound, passing)
+        head_only = passing is None
         size = 0 if head_only else stored.blob.size
         headers = {
             "content-type": stored.content_type,

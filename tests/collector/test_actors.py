@@ -1,7 +1,5 @@
 """Actors: pip's own doings are the installer's, and a package cannot make its doings look like pip's."""
 
-# ruff: noqa: S108 - paths inside the pod
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias

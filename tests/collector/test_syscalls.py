@@ -76,6 +76,74 @@ def test_the_child_of_the_only_fork_in_flight_is_its_child() -> None:
     assert trace.orphans == 0
 
 
+def test_a_fork_that_was_interrupted_has_no_child() -> None:
+    trace = read(
+        [
+            call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD) = ? ERESTARTNOINTR (To be restarted)"),
+            call(20, 2, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
+            call(21, 3, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+        ]
+    )
+    assert [row.get("parent") for row in told(trace.events)] == [20, None]
+    assert trace.orphans == 0
+
+
+def test_a_fork_begun_after_a_process_acted_is_not_its_origin() -> None:
+    trace = read(
+        [
+            call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 30 in strace's PID NS */"),
+            call(20, 2, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
+            call(21, 3, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+            call(30, 4, "vfork( <unfinished ...>"),
+        ]
+    )
+    assert [(row["pid"], row.get("parent")) for row in told(trace.events)] == [(30, 20), (21, 20), (21, None)]
+
+
+def test_of_two_possible_origins_none_is_guessed() -> None:
+    trace = read(
+        [
+            call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 30 in strace's PID NS */"),
+            call(20, 2, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
+            call(30, 3, "vfork( <unfinished ...>"),
+            call(21, 4, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+        ]
+    )
+    assert [(row["kind"], row["pid"]) for row in told(trace.events)] == [("process.start", 30), ("file.read", 21)]
+    assert trace.orphans == 1
+
+
+def test_a_pid_of_another_namespace_is_never_taken_for_the_tracers() -> None:
+    trace = read(
+        [
+            call(18, 1, "unshare(CLONE_NEWPID) = 0"),
+            call(18, 2, "clone(child_stack=NULL, flags=SIGCHLD) = 20"),
+            call(20, 3, 'execve("/usr/bin/python3", ["/usr/bin/python3", "-c", "pass"], 0x7ff /* 9 vars */) = 0'),
+            call(20, 4, "clone(child_stack=NULL, flags=SIGCHLD) = 2"),
+            call(21, 5, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+            call(21, 6, "unshare(CLONE_NEWPID) = 0"),
+        ],
+        pod="",
+    )
+    rows = [(row["kind"], row["pid"], row.get("parent")) for row in told(trace.events)]
+    assert rows == [("process.start", 21, 20), ("file.read", 21, None), ("kernel.call", 21, None)]
+
+
+def test_a_namespace_of_the_packages_own_hides_its_children_too() -> None:
+    trace = read(
+        [
+            call(20, 1, 'execve("/usr/bin/python3", ["/usr/bin/python3", "-c", "pass"], 0x7ff /* 9 vars */) = 0'),
+            call(20, 2, "unshare(CLONE_NEWPID) = 0"),
+            call(20, 3, "clone(child_stack=NULL, flags=SIGCHLD) = 21"),
+            call(21, 4, "clone(child_stack=NULL, flags=SIGCHLD) = 2"),
+            call(22, 5, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+        ],
+        pod="",
+    )
+    starts = [(row["pid"], row["parent"]) for row in told(trace.events) if row["kind"] == "process.start"]
+    assert starts == [(21, 20), (22, 21)]
+
+
 def test_a_process_of_unknown_origin_counts_as_the_packages() -> None:
     trace = read(call(77, 1, f'openat({CWD}, "/etc/passwd", O_RDONLY) = 3</etc/passwd>'))
     assert told(trace.events) == [{"kind": "file.read", "pid": 77, "path": "/etc/passwd"}]

@@ -134,6 +134,8 @@ def test_a_process_may_look_after_its_own(line: str) -> None:
     [
         ("kill(2 /* 20 in strace's PID NS */, SIGKILL) = 0", {"call": "kill", "target": 20}),
         ("kill(1 /* 19 in strace's PID NS */, SIGKILL) = 0", {"call": "kill", "target": 19}),
+        ("kill(9 /* 90 in strace's PID NS */, SIGKILL) = 0", {"call": "kill", "target": 90}),
+        ("kill(9, SIGKILL) = 0", {"call": "kill"}),
         ("kill(-1, SIGKILL) = 0", {"call": "kill", "target": -1}),
         ("ptrace(PTRACE_ATTACH, 2 /* 20 in strace's PID NS */) = 0", {"call": "ptrace", "target": 20}),
         ("process_vm_writev(2 /* 20 in strace's PID NS */, [{iov_base=\"a\"}], 1, [], 0, 0) = -1 EPERM (Not permitted)",
@@ -176,6 +178,8 @@ def test_opening_the_memory_of_another_process() -> None:
          {"call": "mknod", "args": '"/tmp/sda", S_IFBLK|0600, makedev(0x8, 0)', "errno": "EPERM"}),
         ("syscall_0x309(0x1, 0x2, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)",
          {"call": "syscall_0x309", "args": "0x1, 0x2, 0, 0, 0, 0", "errno": "ENOSYS"}),
+        ("--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open} ---",
+         {"call": "seccomp", "args": "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open}"}),
         ("[ Process PID=20 runs in 32 bit mode. ]", {"call": "abi", "args": "Process PID=20 runs in 32 bit mode."}),
         ("bind(3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20) = 0",
          {"call": "bind", "args": "3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20"}),

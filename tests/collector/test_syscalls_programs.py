@@ -1,7 +1,5 @@
 """Executions: image, arguments, parents, sockets as standard input, and where a program came from."""
 
-# ruff: noqa: S108 - paths inside the pod
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -129,6 +127,7 @@ def test_an_accepted_socket_is_known_by_its_far_end() -> None:
             f"connect(5<TCP:[1]>, {{{PEER}}}, 16) = -1 ECONNREFUSED (Connection refused)",
             "dup2(5<TCP:[1]>, 0) = 0<TCP:[1]>",
         ),
+        (f"connect(0<TCP:[1]>, {{{PEER}}}, 16) = 0", "dup2(5<pipe:[7]>, 0<TCP:[1]>) = 0<pipe:[7]>"),
         (f"connect(5<TCP:[1]>, {{{PEER}}}, 16) = 0", "dup2(5<pipe:[7]>, 0) = 0<pipe:[7]>"),
         (
             f"connect(0<TCP:[1]>, {{{PEER}}}, 16) = 0",

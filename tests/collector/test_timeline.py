@@ -1,7 +1,5 @@
 """A whole small run, from a sealed bundle to its events."""
 
-# ruff: noqa: S108 - paths inside the pod
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,5 @@
 """Writes traces as strace does, call by call, and gateway records that fit to them."""
 
-# ruff: noqa: S108 - paths inside the pod
-
 from __future__ import annotations
 
 import base64

@@ -62,7 +62,7 @@ class SmallPod:
         """Run a command as an unprivileged user without any network."""
         command = [
             *("bwrap", "--unshare-all", "--die-with-parent", "--uid", "1000", "--gid", "1000"),
-            *("--ro-bind", str(self.rootfs), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108
+            *("--ro-bind", str(self.rootfs), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),
             *("--tmpfs", "/home", "--bind", str(self.home), HOME, "--ro-bind", str(self.wheels), "/opt/artefact"),
             *("--clearenv", "--setenv", "HOME", HOME, "--setenv", "PATH", f"{HOME}/.venv/bin:/usr/bin:/bin"),
             *("--setenv", "LANG", "C.UTF-8", "--chdir", HOME, "--", *argv),

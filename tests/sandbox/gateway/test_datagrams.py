@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 QUERY = (
     "def query(name, qtype=1, extra=b'', count=1):\n"
-    "  q = b''.join(bytes([len(l)]) + l for l in name.split(b'.') if l) + b'\\0' + qtype.to_bytes(2, 'big') + b'\\0\\1'\n"
+    "  q = b''.join(bytes([len(l)]) + l for l in name.split(b'.') if l) + b'\\0'\n"
+    "  q += qtype.to_bytes(2, 'big') + b'\\0\\1'\n"
     "  return b'\\x12\\x34\\1\\0\\0' + bytes([count]) + b'\\0\\0\\0\\0\\0' + bytes([bool(extra)]) + q + extra\n"
     "def ask(data, ip='198.51.100.53', family=2):\n"
     "  s = socket.socket(family, 2)\n  s.settimeout(5)\n  s.sendto(data, (ip, 53))\n  return s.recv(9999)\n"

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from tests.sandbox.registry.index_server import IndexServer, running
 
 from collector.records import ConnectionRecord, HttpRecord, LimitRecord, ProxyRecord
 from sandbox.registry.cache import Cache
 from sandbox.registry.fetch import Fetcher, FetchSettings
 from sandbox.registry.proxy import RegistryProxy
-
+from tests.sandbox.registry.index_server import IndexServer, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

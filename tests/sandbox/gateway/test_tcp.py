@@ -164,8 +164,9 @@ def test_open_connections_are_written_when_it_stops(start: Callable[..., Pod]) -
 def test_random_bytes_never_break_it(pod: Pod) -> None:
     pod.python(
         "import random\nrng = random.Random(7)\n"
-        "starts = [b'', b'\\x16\\x03\\x01', b'GET ', b'POST / HTTP/1.1\\r\\n', b'\\x16\\x03\\x01\\x00\\x40\\x01\\x00',\n"
-        "          b'\\x16', b'CONNECT ', b'\\x00\\x20\\x00\\x01', b'GET / HTTP/1.1\\r\\nHost: a\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n']\n"
+        "starts = [b'', b'\\x16\\x03\\x01', b'GET ', b'POST / HTTP/1.1\\r\\n', b'\\x16', b'CONNECT ',\n"
+        "          b'\\x16\\x03\\x01\\x00\\x40\\x01\\x00', b'\\x00\\x20\\x00\\x01',\n"
+        "          b'GET / HTTP/1.1\\r\\nHost: a\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n']\n"
         "for n in range(60):\n"
         "  s = socket.create_connection(('192.0.2.7', rng.choice([80, 443, 53, 99])))\n"
         "  try:\n"
@@ -176,3 +177,11 @@ def test_random_bytes_never_break_it(pod: Pod) -> None:
     )
     assert len(pod.records(ConnectionRecord, count=60)) == 60
     assert pod.curl("http://a.test/") == b"ok\n"
+
+
+def test_a_full_disk_ends_the_gateway_loudly(start: Callable[..., Pod]) -> None:
+    pod = start(records="/dev/full")
+    pod.fails = True
+    pod.curl("http://a.test/")
+    assert pod.process.wait(10) == 1
+    assert "is the disk full?" in (pod.directory / "stderr").read_text()

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sandbox.images import BaseImage
-
     from collector.manifest import Phase
+    from sandbox.images import BaseImage
     from sandbox.pod.bubblewrap import BubblewrapPod
 
 

@@ -58,7 +58,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: IndexServer
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         server = self.server
         server.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         if server.password and self.headers.get("authorization") != server.password:
