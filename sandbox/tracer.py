@@ -39,7 +39,7 @@ def command(strace: str, trace: Path, tracee: Sequence[str]) -> list[str]:
         "--decode-fds=all",
         "--absolute-timestamps=format:unix,precision:us",
         f"--string-limit={STRING_BYTES}",
-        "--quiet=attach,personality,thread-execve",
+        "--quiet=attach,thread-execve",
         "--signal=!SIGCHLD",
         f"--trace={','.join(CALLS)}",
         f"--output={trace}",

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from collector.records import ConnectionRecord, RawRecord, TlsRecord
+from collector.records import ConnectionRecord, TlsRecord
 from sandbox.gateway.channel import Channel, SocketChannel, TlsChannel
-from sandbox.gateway.detect import SHELL_COMMAND, Speech, listen
+from sandbox.gateway.detect import Speech, listen
 from sandbox.gateway.hello import Hello, parse_hello
-from sandbox.gateway.http_session import HttpSession, MalformedError
+from sandbox.gateway.http_session import HttpSession, MalformedError, Sequel
+from sandbox.gateway.raw_session import RawSession
 from sandbox.gateway.registry_client import RegistryBrokenError
+from sandbox.gateway.websocket import serve_websocket
 
 if TYPE_CHECKING:
     from sandbox.gateway.origin import Origin
@@ -90,21 +92,23 @@ class Conversation:
                 tunnel=tunnel,
             )
             try:
-                opened = await session.run()
+                sequel = await session.run()
             except MalformedError as error:
-                await self._serve_raw(channel, error.answer)
+                await self._serve_raw(channel, error.answer, depth=depth)
                 return
-            if opened and depth < _MAX_DEPTH:
+            if sequel is Sequel.WEBSOCKET:
+                await serve_websocket(self._services, channel, self._conn)
+            elif sequel is Sequel.TUNNEL and depth < _MAX_DEPTH:
                 await self._serve(channel, depth=depth + 1, sni=sni, tunnel=True)
         elif speech is not Speech.SILENT or said:
-            await self._serve_raw(channel, said)
+            await self._serve_raw(channel, said, depth=depth)
 
     async def _serve_tls(self, channel: Channel, *, depth: int, tunnel: bool) -> None:
         started = time.time()
         hello, first = await self._read_hello(channel)
         channel.give_back(first)
         if hello is None:
-            await self._serve_raw(channel, b"")
+            await self._serve_raw(channel, b"", depth=depth)
             return
         secure = TlsChannel(channel, self._services.mint.context(hello.sni, self._origin.ip))
         error = ""
@@ -146,38 +150,13 @@ class Conversation:
                 return None, data
             data += more
 
-    async def _serve_raw(self, channel: Channel, said: bytes) -> None:
-        """Keep what the peer sends; one that pauses is given a command, as a shell would wait for."""
-        limits = self._services.limits
-        kept, size, started = bytearray(), 0, time.time()
+    async def _serve_raw(self, channel: Channel, said: bytes, *, depth: int) -> None:
+        """Listen; a client of mail may go on with TLS."""
         if self._origin.port == _DNS_PORT and not said and await self._serve_dns(channel):
             return
-        try:
-            while True:
-                try:
-                    data = await channel.receive(limits.idle_seconds if said else limits.silence_seconds)
-                except TimeoutError:
-                    if said:
-                        raise
-                    said = SHELL_COMMAND
-                    await channel.send(said)
-                    continue
-                if not data:
-                    return
-                size += len(data)
-                kept += data[: max(0, limits.body_bytes - len(kept))]
-        finally:
-            if size or said:
-                self._services.journal.write(
-                    RawRecord(
-                        ts=started,
-                        conn=self._conn,
-                        payload=bytes(kept),
-                        size=size,
-                        truncated=size > len(kept),
-                        answered=said,
-                    ),
-                )
+        secured = await RawSession(self._services, channel, self._origin, self._conn, said).run()
+        if secured and depth < _MAX_DEPTH:
+            await self._serve(channel, depth=depth + 1, sni=None, tunnel=False)
 
     async def _serve_dns(self, channel: Channel) -> bool:
         """Answer DNS over TCP; False, and the bytes back in the channel, as soon as something else comes."""

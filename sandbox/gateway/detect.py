@@ -48,7 +48,7 @@ def classify(data: bytes) -> Speech | None:
         return Speech.TLS if len(data) > 1 else None
     if _HTTP.match(data):
         return Speech.HTTP
-    if len(data) < _LONGEST and any(f"{method.decode()} ".encode().startswith(data) for method in _METHODS):
+    if len(data) < _LONGEST and any((method + b" ").startswith(data) for method in _METHODS):
         return None
     return Speech.RAW
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import time
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from sandbox.gateway.answers import Answer, sinkhole
 from sandbox.gateway.metadata import is_metadata
 from sandbox.gateway.registry_client import RegistryBrokenError
 from sandbox.gateway.request_target import Address, address_of
+from sandbox.gateway.websocket import accept_key
 
 if TYPE_CHECKING:
     from sandbox.gateway.channel import Channel, SocketChannel
@@ -27,6 +29,15 @@ _MAX_HEADER = 16384
 _MAX_HOST = 255
 _BODYLESS = frozenset({204, 304})
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Sequel(enum.Enum):
+    """What follows in a channel when HTTP is over."""
+
+    END = enum.auto()
+    TUNNEL = enum.auto()
+    """The peer opened a tunnel (CONNECT): another conversation begins."""
+    WEBSOCKET = enum.auto()
 
 
 class MalformedError(Exception):
@@ -92,11 +103,8 @@ class HttpSession:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD)
         self._seen = bytearray()
 
-    async def run(self) -> bool:
+    async def run(self) -> Sequel:
         """Answer requests until the peer or HTTP ends the connection.
-
-        Returns:
-            True when the peer opened a tunnel (CONNECT): what follows in the channel is another conversation.
 
         Raises:
             MalformedError: The peer sent something else than HTTP.
@@ -105,22 +113,34 @@ class HttpSession:
         while True:
             request = await self._next(self._services.limits.keepalive_seconds)
             if not isinstance(request, h11.Request):
-                return False
+                return Sequel.END
             exchange = self._begin(request)
             try:
                 await self._read_body(exchange)
-                if exchange.method == "CONNECT":
-                    exchange.status = 200
-                    await self._send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
-                    self._channel.give_back(self._http.trailing_data[0])
-                    return True
+                if sequel := await self._switch(exchange):
+                    return sequel
                 await self._answer(exchange)
             finally:
                 self._record(exchange)
             if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-                return False
+                return Sequel.END
             self._http.start_next_cycle()
             self._seen = bytearray(self._http.trailing_data[0])
+
+    async def _switch(self, exchange: _Exchange) -> Sequel | None:
+        """Leave HTTP when the request asks for it; what came behind it goes back into the channel."""
+        key = exchange.header("sec-websocket-key")
+        if exchange.method == "CONNECT":
+            exchange.status, sequel = 200, Sequel.TUNNEL
+            await self._send(h11.Response(status_code=200, headers=[], reason=b"Connection established"))
+        elif key and exchange.header("upgrade").lower() == "websocket":
+            exchange.status, sequel = 101, Sequel.WEBSOCKET
+            headers = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key))]
+            await self._send(h11.InformationalResponse(status_code=101, headers=headers))
+        else:
+            return None
+        self._channel.give_back(self._http.trailing_data[0])
+        return sequel
 
     async def _next(self, seconds: float) -> h11.Event | None:
         """Return the next event of the peer; None when it may not speak before we do."""

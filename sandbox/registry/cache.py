@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CAP = 5 * 1024**3
 _GRACE_SECONDS = 900.0
+_TRIM_SECONDS = 600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -122,6 +123,15 @@ class Cache:
         with os.fdopen(handle, "wb") as out:
             out.write(msgspec.json.encode(note))
         Path(name).replace(path)
+
+    def trim_when_due(self) -> None:
+        """Trim, unless some process did so in the last ten minutes: looking at every blob takes a while."""
+        marker = self._root / "trimmed"
+        with suppress(FileNotFoundError):
+            if time.time() - marker.stat().st_mtime < _TRIM_SECONDS:
+                return
+        marker.touch()
+        self.trim()
 
     def trim(self) -> int:
         """Remove the least recently used blobs until the cap holds, and downloads that nobody finished.

@@ -125,7 +125,7 @@ class Fetcher:
         trace: TracebackType | None,
     ) -> None:
         self._upstream.close()
-        self.cache.trim()
+        self.cache.trim_when_due()
 
     def index(self, project: str) -> IndexAnswer:
         """Read a project's page from the first configured index that has it (PEP 691 JSON or PEP 503 HTML)."""

@@ -18,10 +18,10 @@ def only_call(text: bytes) -> Call:
 
 
 def test_an_ordinary_call() -> None:
-    call = only_call(b'20    1795347409.728915 openat(AT_FDCWD</work>, "a", O_RDONLY) = 3</work/a>\n')
+    call = only_call(b'20    1795347409.728915 openat(AT_FDCWD</srv/x>, "a", O_RDONLY) = 3</srv/x/a>\n')
     assert (call.line, call.end, call.pid, call.ts, call.name) == (1, 1, 20, 1795347409.728915, "openat")
     assert (call.result, call.errno, call.unfinished) == (3, "", False)
-    assert call.descriptor() == Descriptor(3, b"/work/a")
+    assert call.descriptor() == Descriptor(3, b"/srv/x/a")
     arguments = call.arguments()
     assert arguments is not None
     assert [argument.value for argument in arguments][1:] == [Text(b"a"), Word(b"O_RDONLY")]

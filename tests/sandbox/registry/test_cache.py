@@ -58,3 +58,15 @@ def test_trim_spares_what_was_just_used(tmp_path: Path) -> None:
     blob = cache.store([b"0123456789"], max_bytes=100)
     assert cache.trim() == 0
     assert blob.path.exists()
+
+
+def test_trimming_is_not_done_all_the_time(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, cap=1)
+    cache.trim_when_due()
+    blob = cache.store([b"0123456789"], max_bytes=100)
+    os.utime(blob.path, (1, 1))
+    cache.trim_when_due()
+    assert blob.path.exists()
+    os.utime(tmp_path / "trimmed", (1, 1))
+    cache.trim_when_due()
+    assert not blob.path.exists()

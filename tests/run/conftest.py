@@ -1,0 +1,54 @@
+"""Runs the installed command, as a user would, with bundles of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """How a command ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+class Fumehood:
+    """The command `fumehood`, from the environment that runs the tests."""
+
+    def __init__(self, bundles: Path) -> None:
+        self.bundles = bundles
+
+    def __call__(self, *arguments: str | Path, environment: dict[str, str] | None = None) -> Ran:
+        command = [Path(sys.executable).with_name("fumehood"), *arguments]
+        ours = {**os.environ, "FUMEHOOD_BUNDLES": str(self.bundles), **(environment or {})}
+        done = subprocess.run(command, check=False, capture_output=True, env=ours, cwd=self.bundles.parent)
+        return Ran(done.returncode, done.stdout, done.stderr.decode())
+
+    def run(self, package: str | Path, *options: str | Path) -> Ran:
+        return self("run", "--format", "json", "--quiet", *options, package)
+
+    def bundle(self) -> Path:
+        """The only bundle there is."""
+        (found,) = self.bundles.iterdir()
+        return found
+
+
+@pytest.fixture
+def fumehood(base_image: object, tmp_path: Path) -> Fumehood:  # noqa: ARG001 - built before it is timed out
+    return Fumehood(tmp_path / "bundles")

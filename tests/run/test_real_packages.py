@@ -1,0 +1,53 @@
+"""Known-good packages, fetched by name from the configured index, end clean; pip is blamed for nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import jsonschema
+import pytest
+
+from tests.run.conftest import ROOT
+
+if TYPE_CHECKING:
+    from tests.run.conftest import Fumehood
+
+pytestmark = [pytest.mark.pod, pytest.mark.registry]
+
+
+@pytest.mark.parametrize(
+    ("package", "artefact"),
+    [
+        ("pkg:pypi/six", "wheel"),
+        ("pkg:pypi/requests", "wheel"),
+        ("pkg:pypi/flask", "wheel"),
+        ("pkg:pypi/numpy", "wheel"),
+        ("pkg:pypi/pyyaml", "sdist"),
+        ("pkg:pypi/setuptools-scm", "sdist"),
+    ],
+)
+def test_a_known_good_package_is_clean(fumehood: Fumehood, package: str, artefact: str) -> None:
+    ran = fumehood.run(package, "--artefact", artefact)
+    assert ran.code == 0, (ran.err, ran.out[:2000])
+    report = ran.report
+    assert report["verdict"] == "clean"
+    assert report["package"]["kind"] == artefact
+    assert [finding["name"] for finding in report["findings"] if finding["actor"] == "installer"] == []
+    assert [phase["name"] for phase in report["phases"]] == [
+        "dependencies",
+        "install",
+        "startup",
+        "import",
+        "exercise",
+        "linger",
+    ]
+    for phase in report["phases"]:
+        assert phase["status"] == "completed", phase
+        assert phase["trace"]["unparsed"] == 0
+    imported = next(phase["coverage"] for phase in report["phases"] if phase["name"] == "import")
+    assert imported["reached"] == imported["planned"] > 0
+    assert len(imported["failed"]) < imported["planned"]
+    jsonschema.validate(report, json.loads((ROOT / "docs/report.schema.json").read_text()))
+    again = fumehood("report", "--format", "json", fumehood.bundle())
+    assert again.out == ran.out, "the report is a pure function of the bundle"
