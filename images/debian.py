@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -29,7 +30,8 @@ def debootstrap(recipe: Recipe, rootfs: Path) -> None:
         '--aptopt=Acquire::Languages "none"',
         *(f"--aptopt={option}" for option in proxy_options()),
         *(f"--dpkgopt={option}" for option in exclude_options(recipe)),
-        f"--customize-hook={recipe.folder / 'customise'}",
+        # By way of sh: an installation from a wheel may have lost the executable bit.
+        f'--customize-hook=sh {shlex.quote(str(recipe.folder / "customise"))} "$1"',
         recipe.suite,
         "-",
         *sources(recipe),

@@ -179,6 +179,23 @@ def test_a_start_hook_that_ends_the_interpreter_fails_every_module(small_pod: Sm
     assert (report["planned"], len(report["failed"])) == (2, 2)
 
 
+def test_a_module_cannot_speak_for_another(small_pod: SmallPod) -> None:
+    lie = (
+        "import json, os\n"
+        "for fd in os.listdir('/proc/self/fd'):\n"
+        "    if os.path.exists(f'/proc/self/fd/{fd}') or os.path.islink(f'/proc/self/fd/{fd}'):\n"
+        "        if os.readlink(f'/proc/self/fd/{fd}').startswith('socket:'):\n"
+        "            for name in ('b', 'b.bad', 'absent', ['b'], None):\n"
+        "                os.write(int(fd), json.dumps(['done', name, True, '', True]).encode())\n"
+        "            os.write(int(fd), b'[' * 4000)\n"
+        "            open(os.environ['HOME'] + '/lied', 'w').close()\n"
+    )
+    files = {"a.py": lie, "b/__init__.py": "", "b/bad.py": "raise ValueError\n"}
+    report = installed(small_pod, files).drive("importer.py", "sample")
+    assert (small_pod.home / "lied").exists()
+    assert (report["reached"], report["failed"]) == (3, ["b.bad: ValueError: "])
+
+
 def test_what_the_budget_does_not_reach_is_said(small_pod: SmallPod) -> None:
     files = {"a_hangs.py": HANG, "b_hangs.py": HANG, "c_later.py": LOG}
     report = installed(small_pod, files).drive("importer.py", "sample", each=60, budget=1)

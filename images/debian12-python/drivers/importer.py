@@ -132,13 +132,20 @@ class Supervisor:
                 self.jobs[job] = time.monotonic()
         if kind == "start" and node.state == "planned":
             self.watch(node, sender)
-        elif kind == "done" and node.state in ("planned", "running") and node.pid in (0, sender):
+        elif kind == "done" and node.state in ("planned", "running") and self.speaks_for(sender, node):
             succeeded, reason, drives = (*details, False, "", False)[:3]
             self.settle(node, "imported" if succeeded else "failed", str(reason))
             if succeeded and not drives:
                 self.queue.extend(child for child in node.children if child.state == "planned")
         elif kind == "end" and node.name in self.jobs and node.pid == sender:
             self.close_job(node)
+
+    def speaks_for(self, sender: int, node: Node) -> bool:
+        """Tell whether a process may say how an import ended: its own, or before that one of a parent package."""
+        if node.pid:
+            return node.pid == sender
+        names = node.name.split(".")
+        return any(self.nodes[".".join(names[:end])].pid == sender for end in range(1, len(names)))
 
     def settle(self, node: Node, state: str, reason: str = "") -> None:
         """Record how an import ended, and with it what can no longer be imported below it."""

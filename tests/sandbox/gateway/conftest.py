@@ -121,7 +121,7 @@ class Pod:
         """Wait until as many records of a kind are written, and return all of them."""
         deadline = time.monotonic() + 15
         while True:
-            found = [record for record in self.all() if isinstance(record, kind) and accept(record)]
+            found: list[R] = [record for record in self.all() if isinstance(record, kind) and accept(record)]
             if len(found) >= count or time.monotonic() > deadline:
                 return found
             time.sleep(0.02)
