@@ -6,7 +6,7 @@ import io
 import logging
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -74,11 +74,10 @@ def run(
     settings = Settings.from_environment(os.environ)
     job = Job(package=package, artefact=artefact, profile=load_profile(profile))
     with ThreadPoolExecutor(1) as pool:
-        # The rules are read while the package runs: a run waits far more than it computes.
-        rules = pool.submit(_load_rules, reporting.rules)
+        loading: list[Future[RuleSet]] = []
         with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
-            bundle = run_job(job, settings, progress)
-        return _report(bundle, rules.result(), reporting)
+            bundle = run_job(job, settings, progress, lambda: loading.append(pool.submit(_load_rules, reporting.rules)))
+        return _report(bundle, loading[0].result(), reporting)
 
 
 def report(bundle: Path, reporting: Reporting) -> int:

@@ -30,6 +30,8 @@ from sandbox.registry.fetch import Fetcher
 from sandbox.registry.proxy import RegistryProxy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.pod.interface import PhaseCommand
     from sandbox.settings import Settings
     from sandbox.terminal.progress import Progress
@@ -71,13 +73,15 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(sorted({*self.image.registry_hosts, *configured} - {""}))
 
 
-def run(job: Job, settings: Settings, progress: Progress) -> Path:
+def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[], None]) -> Path:
     """Run a package and leave its evidence.
 
     Args:
         job: The package and its profile.
         settings: Where caches and bundles are.
         progress: Told what is going on.
+        meanwhile: Called once the pod has started. From then on the worker waits far more than it computes, so this is
+            the time to begin other work in a thread.
 
     Returns:
         The sealed bundle's directory.
@@ -107,7 +111,7 @@ def run(job: Job, settings: Settings, progress: Progress) -> Path:
     )
     _log.info("run starts", run=this.identifier, purl=artefact.purl, sha256=artefact.sha256)
     with BundleWriter(settings.bundles, this.identifier) as bundle:
-        evidence = _run_in_pod(this, settings, bundle.directory, progress)
+        evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile)
         progress.step("sealing the evidence")
         return _seal(this, evidence, bundle)
 
@@ -122,7 +126,9 @@ class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
     registry_hosts: tuple[str, ...]
 
 
-def _run_in_pod(this: _Run, settings: Settings, directory: Path, progress: Progress) -> _Evidence:
+def _run_in_pod(
+    this: _Run, settings: Settings, directory: Path, progress: Progress, meanwhile: Callable[[], None]
+) -> _Evidence:
     # The socket's path must be short (108 bytes), which the bundles' directory need not be.
     with tempfile.TemporaryDirectory(prefix="fumehood-") as short, ExitStack() as stack:
         socket = Path(short) / "registry.sock"
@@ -136,6 +142,7 @@ def _run_in_pod(this: _Run, settings: Settings, directory: Path, progress: Progr
         else:
             socket.touch()
         pod = stack.enter_context(BubblewrapPod(_pod_plan(this, socket), directory))
+        meanwhile()
         phases, interrupted = _run_phases(this, pod, progress)
         unfinished = pod.stop()
         return _Evidence(

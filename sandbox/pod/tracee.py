@@ -86,8 +86,9 @@ def gateway(tools: Tools, directory: Path, config: Path, registry_socket: Path) 
         tools.bwrap,
         *("--unshare-ipc", "--unshare-uts", "--new-session", "--die-with-parent"),
         *("--cap-drop", "ALL", "--cap-add", "CAP_NET_RAW"),
-        *_runtime_paths(),
+        # First the empty /tmp: what is bound after it may lie below it.
         *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108
+        *_runtime_paths(),
         *("--bind", str(directory), str(directory)),
         *("--ro-bind", str(registry_socket), str(registry_socket)),
         *("--chdir", str(directory), "--", sys.executable, "-m", "sandbox.gateway", str(config)),
