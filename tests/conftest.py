@@ -6,12 +6,18 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from sandbox import images
 from sandbox.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# No test is timed. CI tries the same examples each time, so that a red run is a change's fault; people explore.
+hypothesis_settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("explore", deadline=None)
+hypothesis_settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 
 @pytest.fixture(scope="session")
