@@ -95,11 +95,15 @@ class Isolation(Model, frozen=True, kw_only=True):
     """How the pod was sealed on this machine."""
 
     pod: str
-    """`bubblewrap` or, later, `docker`."""
+    """`bubblewrap` or `docker`."""
     kernel: str
     outer_user: Literal["root", "user"]
     uid_ranges: int
     """Number of mapped uid ranges: 2 when the tracee has a host uid of its own."""
+    runtime: str = ""
+    """Container runtime, e.g. `runc`, `runsc`; empty for the embedded pod."""
+    tracer_mode: str = "seccomp-bpf"
+    """How the tracer caught calls: `seccomp-bpf`, or `every-call` where the former loses some."""
 
 
 class FileEntry(Model, frozen=True, kw_only=True):

@@ -82,6 +82,21 @@ def cli(verbose: int) -> None:
     show_default=True,
     help="Name of a shipped profile or path of a YAML file: phases, limits, persona, bait.",
 )
+@click.option(
+    "--pod",
+    type=click.Choice(["auto", "bubblewrap", "docker"]),
+    default="bubblewrap",
+    show_default=True,
+    envvar="FUMEHOOD_POD",
+    help="What seals the package in; auto takes the strongest that works here and says why (docs/docker.md).",
+)
+@click.option(
+    "--runtime",
+    default="",
+    metavar="NAME",
+    envvar="FUMEHOOD_RUNTIME",
+    help="Docker runtime of the pod, e.g. runsc (gVisor) or runc; by default the strongest that is registered.",
+)
 @_FORMAT
 @_OUTPUT
 @_FAIL_ON
@@ -91,6 +106,8 @@ def run(
     package: str,
     artefact: Literal["auto", "wheel", "sdist"],
     profile: str,
+    pod: Literal["auto", "bubblewrap", "docker"],
+    runtime: str,
     form: Format,
     output: Path | None,
     fail_on: commands.FailOn,
@@ -109,7 +126,7 @@ def run(
       fumehood run ./thing-1.0-py3-none-any.whl --format json --output report.json
     """
     reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules)
-    return commands.run(package, artefact, profile, reporting, quiet=quiet)
+    return commands.run(package, artefact, profile, reporting, pod=pod, runtime=runtime, quiet=quiet)
 
 
 @cli.command(epilog=_EXIT_CODES)
@@ -171,6 +188,21 @@ def image() -> None:
 def build(profile: str) -> int:
     """Build the base root filesystem, unless it is there already. `fumehood run` does so by itself."""
     return commands.build_image(profile)
+
+
+@cli.group()
+def pods() -> None:
+    """Look after what pods leave in Docker."""
+
+
+@pods.command()
+def prune() -> int:
+    """Remove containers that a crash left, and images that are no longer current.
+
+    Containers of runs that are going on are left alone. Every start of a Docker pod removes what crashes left too;
+    the embedded pod leaves nothing.
+    """
+    return commands.prune_pods()
 
 
 @cli.command()

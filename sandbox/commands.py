@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from collector.report import Report
     from collector.sigma.rule import RuleSet
+    from sandbox.pod.choose import PodName
 
 FailOn: TypeAlias = Literal["suspicious", "malicious", "never"]
 
@@ -62,17 +63,26 @@ def configure_logging(verbose: int) -> None:
     )
 
 
-def run(
-    package: str, artefact: Literal["auto", "wheel", "sdist"], profile: str, reporting: Reporting, *, quiet: bool
+def run(  # noqa: PLR0913 - the options of the command
+    package: str,
+    artefact: Literal["auto", "wheel", "sdist"],
+    profile: str,
+    reporting: Reporting,
+    *,
+    pod: PodName,
+    runtime: str,
+    quiet: bool,
 ) -> int:
     """Run a package, then report."""
+    from sandbox.pod.choose import Wanted
     from sandbox.profile import load_profile
     from sandbox.run import Job
     from sandbox.run import run as run_job
     from sandbox.terminal.progress import make_progress
 
     settings = Settings.from_environment(os.environ)
-    job = Job(package=package, artefact=artefact, profile=load_profile(profile))
+    wanted = Wanted(pod=pod, runtime=runtime)
+    job = Job(package=package, artefact=artefact, profile=load_profile(profile), pod=wanted)
     with ThreadPoolExecutor(1) as pool:
         loading: list[Future[RuleSet]] = []
         with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
@@ -165,6 +175,23 @@ def build_image(profile: str) -> int:
     settings = Settings.from_environment(os.environ)
     image = images.ensure(load_profile(profile).image, settings.cache, lambda text: click.echo(text, err=True))
     click.echo(image.rootfs)
+    return _CLEAN
+
+
+def prune_pods() -> int:
+    """Remove what crashed workers left in Docker."""
+    from sandbox.pod.docker import engine, labels
+
+    client = engine.connect()
+    try:
+        removed = labels.prune(client, _current_images(client))
+    finally:
+        client.close()
+    for kind, names in (("container", removed.containers), ("image", removed.images)):
+        for name in names:
+            click.echo(f"removed {kind} {name}")
+    if not removed.containers and not removed.images:
+        click.echo("nothing to remove")
     return _CLEAN
 
 

@@ -22,7 +22,7 @@ from sandbox.gateway.ca import create_authority
 from sandbox.images import BaseImage
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
 from sandbox.phases import pypi
-from sandbox.pod.bubblewrap import BubblewrapPod
+from sandbox.pod import choose
 from sandbox.pod.interface import GatewayPlan, Pod, PodPlan, Sample
 from sandbox.profile import Profile
 from sandbox.registry.cache import Cache
@@ -46,6 +46,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A purl or the path of a local sdist or wheel."""
     artefact: Literal["sdist", "wheel", "auto"]
     profile: Profile
+    pod: choose.Wanted = choose.Wanted()
 
 
 class _Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +60,7 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
     planted: Planted
     environment: pypi.Environment
     configuration: PipConfiguration
+    pod: choose.Wanted
 
     @property
     def reaches_registry(self) -> bool:
@@ -108,6 +110,7 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
         planted=plant(job.profile),
         environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
         configuration=configuration,
+        pod=job.pod,
     )
     _log.info("run starts", run=this.identifier, purl=artefact.purl, sha256=artefact.sha256)
     with BundleWriter(settings.bundles, this.identifier) as bundle:
@@ -141,7 +144,8 @@ def _run_in_pod(
             proxy = stack.enter_context(RegistryProxy(socket, records, fetcher, this.image.default_index_url))
         else:
             socket.touch()
-        pod = stack.enter_context(BubblewrapPod(_pod_plan(this, socket), directory))
+        plan = _pod_plan(this, socket)
+        pod = stack.enter_context(choose.choose(this.pod, plan, directory, settings.cache, progress.step))
         meanwhile()
         phases, interrupted = _run_phases(this, pod, progress)
         unfinished = pod.stop()

@@ -6,7 +6,7 @@ stat and access storms that cost most and tell least; probes by `stat` alone are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +29,37 @@ CALLS: tuple[str, ...] = (
 )
 
 
-def command(strace: str, trace: Path, tracee: Sequence[str]) -> list[str]:
-    """The command that runs `tracee` and writes every traced call of it and its descendants to `trace`."""
+TracerMode: TypeAlias = Literal["seccomp-bpf", "every-call"]
+"""Whether the kernel stops only traced calls (fast), or all of them; see `sandbox.pod.selftest`."""
+
+
+OUTSIDE = ("--decode-pids=pidns",)
+"""For a tracer outside the package's pid namespace: tells its ids of processes beside the package's."""
+BESIDE = ("--daemonize=session",)
+"""For a tracer in it: the traced command is then our own child, and the tracer goes on after its end."""
+
+
+def command(
+    strace: str,
+    trace: Path,
+    tracee: Sequence[str],
+    mode: TracerMode = "seccomp-bpf",
+    options: Sequence[str] = OUTSIDE,
+) -> list[str]:
+    """The command that runs `tracee` and writes every traced call of it and its descendants to `trace`.
+
+    Args:
+        strace: Path of strace.
+        trace: File that it writes.
+        tracee: The command to trace.
+        mode: How calls are caught.
+        options: `OUTSIDE` or `BESIDE`.
+    """
     return [
         strace,
         "--follow-forks",
-        "--seccomp-bpf",
-        "--decode-pids=pidns",
+        *(["--seccomp-bpf"] if mode == "seccomp-bpf" else []),
+        *options,
         "--decode-fds=all",
         "--absolute-timestamps=format:unix,precision:us",
         f"--string-limit={STRING_BYTES}",

@@ -27,6 +27,7 @@ from sandbox.gateway.config import Limits as GatewayLimits
 from sandbox.pod import etc, tracee
 from sandbox.pod.init import InitPlan
 from sandbox.pod.interface import RESULT_FD, TRACEE_UID, PhaseCommand, PodPlan, Sample
+from sandbox.pod.surroundings import our_environment
 from sandbox.pod.tools import Tools, find_tools
 from sandbox.pod.traced import TracedPhase
 
@@ -72,6 +73,7 @@ class BubblewrapPod:
             kernel=platform.release(),
             outer_user="root" if root else "user",
             uid_ranges=self._ranges,
+            tracer_mode=plan.tracer_mode,
         )
 
     def __enter__(self) -> Self:
@@ -141,7 +143,8 @@ class BubblewrapPod:
         inner = [*tracee.tracee(self._tools, self._stage, self._plan.home, self._plan.hostname, status_fd), *argv]
         if self._ranges > 1:
             inner = tracee.unprivileged(self._tools, inner)
-        traced = tracer.command(self._tools.strace, trace, tracee.limited(self._tools, self._plan.limits, inner))
+        limited = tracee.limited(self._tools, self._plan.limits, inner)
+        traced = tracer.command(self._tools.strace, trace, limited, self._plan.tracer_mode)
         spaces = ["--user", "--mount", "--net", "--ipc", "--pid"]
         return [self._tools.nsenter, f"--target={self._first}", "--preserve-credentials", *spaces, "--", *traced]
 
@@ -210,7 +213,7 @@ class BubblewrapPod:
             [sys.executable, "-m", "sandbox.pod.init"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_our_environment(),
+            env=our_environment(),
             cwd="/",
             start_new_session=True,
         )
@@ -259,7 +262,7 @@ class BubblewrapPod:
             ip=self._tools.ip,
             nft=self._tools.nft,
             gateway=tuple(tracee.gateway(self._tools, directory, config, plan.gateway.registry_socket)),
-            gateway_environment=_our_environment(),
+            gateway_environment=our_environment(),
             gateway_log=str(directory / "log"),
         )
 
@@ -288,17 +291,6 @@ def _metadata(planted: Mapping[str, str]) -> Metadata:
 
 
 _ADVICE = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone) or run as root"
-
-
-def _our_environment() -> dict[str, str]:
-    """What our own processes in the pod get: nothing of the worker's environment."""
-    code = str(Path(__file__).resolve().parents[2])
-    return {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONPATH": code,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
 
 
 def _tell(init: subprocess.Popen[bytes], line: bytes) -> None:

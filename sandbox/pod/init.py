@@ -16,25 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox.pod import kernel
-
-_RULES = """
-table inet pod {{
-  chain dialled {{
-    type nat hook output priority -100;
-    udp dport 53 redirect to :{dns}
-    tcp dport 53 redirect to :{dns}
-    ip daddr 127.0.0.0/8 return
-    ip6 daddr ::1 return
-    meta l4proto tcp redirect to :{tcp}
-  }}
-  chain unanswered {{
-    type filter hook output priority 0;
-    icmp type destination-unreachable drop
-    icmpv6 type destination-unreachable drop
-  }}
-}}
-"""
+from sandbox.pod import kernel, network
 
 
 class InitPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,17 +98,6 @@ def _place(plan: InitPlan, name: str, mode: int) -> Path:
     return path
 
 
-def _seal_network(plan: InitPlan) -> None:
-    batch = "link set lo up\nroute add local 0.0.0.0/0 dev lo\n"
-    subprocess.run([plan.ip, "-batch", "-"], input=batch, text=True, check=True, capture_output=True)
-    # A kernel without IPv6 has no such route to add, and nothing to leak by it either.
-    if Path("/proc/net/if_inet6").exists():
-        six = [plan.ip, "-6", "route", "add", "local", "::/0", "dev", "lo"]
-        subprocess.run(six, check=True, capture_output=True)
-    rules = _RULES.format(dns=plan.dns_port, tcp=plan.tcp_port)
-    subprocess.run([plan.nft, "-f", "-"], input=rules, text=True, check=True, capture_output=True)
-
-
 def _start_gateway(plan: InitPlan) -> subprocess.Popen[bytes]:
     with Path(plan.gateway_log).open("wb") as log:
         gateway = subprocess.Popen(
@@ -155,7 +126,7 @@ def _process_one(plan: InitPlan) -> int:
         os.setgid(0)
         os.setuid(0)
         _make_file_systems(plan)
-        _seal_network(plan)
+        network.seal(plan.ip, plan.nft, plan.tcp_port, plan.dns_port)
         gateway = _start_gateway(plan)
     except subprocess.CalledProcessError as error:
         _say(f"error {error.cmd[0]}: {error.stderr or error.stdout or error}".replace("\n", " "))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from sandbox.profile import Limits, PhaseBudget
+from sandbox.tracer import TracerMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,8 @@ class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     pip_conf: bytes
     limits: Limits
     gateway: GatewayPlan
+    tracer_mode: TracerMode = "seccomp-bpf"
+    """How the tracer catches calls, as the self-test found it to lose none."""
 
     @property
     def home(self) -> str:

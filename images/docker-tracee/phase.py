@@ -1,0 +1,231 @@
+"""Runs one phase in a Docker pod's tracee, as root: `phase.py NAME`, by `docker exec`.
+
+Reads `/fumehood/control/NAME.json` and appends a JSON object a line to `/fumehood/control/NAME.status`:
+`{"sample": ...}` now and then, `{"exit": CODE, "survivors": N, "oom": N}` when the phase's command has ended, and
+`{"ended": WHOLE}` when nothing of the phase lives any more and the tracer has finished its file. What a driver writes to
+its result descriptor goes to `NAME.result`, bounded. The line `end` on standard input, or its end, ends the phase.
+
+The tracer is started with `--daemonize=session`: the traced command is this program's own child, whose exit code it
+learns at once, while the tracer goes on as long as something of the phase lives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from contextlib import suppress
+from ctypes import CDLL
+from pathlib import Path
+
+CONTROL = Path("/fumehood/control")
+RESULT_BYTES = 1 << 20
+PR_SET_CHILD_SUBREAPER = 36
+TICK = 0.02
+SAMPLE_EVERY = 0.5
+LAST_WORDS = 0.2
+"""How long processes may take to end after their phase's command before they count as survivors."""
+PATIENCE = 8.0
+OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+
+
+class Phase:
+    """The command, its tracer, and what lives below them."""
+
+    def __init__(self, name: str) -> None:
+        plan = json.loads((CONTROL / f"{name}.json").read_bytes())
+        self.trace = plan["trace"].encode()
+        self.status = (CONTROL / f"{name}.status").open("a", encoding="ascii")
+        self.result = (CONTROL / f"{name}.result").open("wb", buffering=0)
+        self.result_left = RESULT_BYTES
+        self.tracer = 0
+        self.tracer_code: int | None = None
+        self.oom = oom_kills()
+        self.result_fd, writer = os.pipe()
+        self.root = os.fork()
+        if self.root == 0:
+            start(plan, writer)
+        os.close(writer)
+        self.code: int | None = None
+        self.root_ended = 0.0
+        self.told_exit = False
+        self.sampled = time.monotonic()
+        self.stopping = 0.0
+        self.listening = [0, self.result_fd]
+
+    def run(self) -> None:
+        """Serve the worker until nothing of the phase is left."""
+        while True:
+            self.read(TICK)
+            self.reap()
+            if not self.tracer and not self.find_tracer() and self.code is not None:
+                break
+            if self.tracer and not alive(self.tracer):
+                break
+            now = time.monotonic()
+            if self.code is not None and not self.told_exit and now - self.root_ended > LAST_WORDS:
+                self.tell_exit(len(self.living()))
+            if now - self.sampled > SAMPLE_EVERY:
+                self.sampled = now
+                self.tell({"sample": self.sample()})
+            if self.stopping and now - self.stopping > PATIENCE:
+                break
+        self.finish()
+
+    def finish(self) -> None:
+        """Say how it ended."""
+        whole = not (self.tracer and alive(self.tracer))
+        if not whole:
+            os.kill(self.tracer, signal.SIGKILL)
+        until = time.monotonic() + 1
+        while self.code is None and time.monotonic() < until:
+            self.reap()
+            time.sleep(TICK)
+        self.read(0)
+        if not self.told_exit:
+            self.tell_exit(0)
+        self.tell({"ended": whole and self.tracer_code in (None, 0)})
+
+    def read(self, seconds: float) -> None:
+        """Take what the worker and the driver say."""
+        ready, _, _ = select.select(self.listening, [], [], seconds)
+        for descriptor in ready:
+            chunk = os.read(descriptor, 1 << 16)
+            if descriptor == self.result_fd:
+                self.result.write(chunk[: self.result_left])
+                self.result_left -= min(len(chunk), self.result_left)
+            elif not self.stopping:
+                self.end()
+            if not chunk:
+                self.listening.remove(descriptor)
+
+    def reap(self) -> None:
+        """Take the exit codes of whatever has ended below us."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if pid == self.root:
+                self.code = 128 - code if code < 0 else code
+                self.root_ended = time.monotonic()
+            elif pid == self.tracer:
+                self.tracer_code = code
+
+    def find_tracer(self) -> bool:
+        """Find the tracer: the one process of root's that names our trace. A package is never root."""
+        with suppress(OSError, ValueError):
+            self.tracer = int(fields(self.root)["TracerPid"])
+        for pid in () if self.tracer else pids():
+            with suppress(OSError, KeyError):
+                if self.trace in Path(f"/proc/{pid}/cmdline").read_bytes() and fields(pid)["Uid"].split()[0] == "0":
+                    self.tracer = pid
+        if self.tracer in {self.root, os.getpid()}:
+            self.tracer = 0
+        return self.tracer != 0
+
+    def living(self) -> list[int]:
+        """Processes (not threads) that the tracer watches."""
+        found = []
+        for pid in pids():
+            with suppress(OSError, KeyError, ValueError):
+                seen = fields(pid)
+                if int(seen["TracerPid"]) == self.tracer and seen["State"][0] not in "ZX":
+                    found.append(pid)
+        return found if self.tracer else []
+
+    def end(self) -> None:
+        """Kill whatever lives. The tracer is stopped meanwhile, so that nothing it watches can fork away."""
+        self.stopping = time.monotonic()
+        if not self.tracer and not self.find_tracer():
+            with suppress(ProcessLookupError):
+                os.kill(self.root, signal.SIGKILL)
+            return
+        with suppress(ProcessLookupError):
+            os.kill(self.tracer, signal.SIGSTOP)
+            killed: set[int] = set()
+            # A process with a pending SIGKILL makes no more; each round can meet only what was made before.
+            while new := set(self.living()) - killed:
+                for pid in new:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                killed |= new
+                time.sleep(TICK)
+            os.kill(self.tracer, signal.SIGCONT)
+
+    def sample(self) -> dict[str, float]:
+        """Resources of the living processes, summed."""
+        cpu, rss = 0.0, 0
+        living = self.living()
+        for pid in living:
+            with suppress(OSError, ValueError, IndexError):
+                words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+                cpu += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+                rss += int(words[21]) * os.sysconf("SC_PAGESIZE")
+        return {"ts": time.time(), "processes": len(living), "cpu_seconds": round(cpu, 3), "rss_bytes": rss}
+
+    def tell_exit(self, survivors: int) -> None:
+        """Say that the command has ended."""
+        self.told_exit = True
+        self.tell({"exit": self.code, "survivors": survivors, "oom": oom_kills() - self.oom})
+
+    def tell(self, message: dict) -> None:
+        """Append a line for the worker."""
+        self.status.write(json.dumps(message) + "\n")
+        self.status.flush()
+
+
+def start(plan: dict, writer: int) -> None:
+    """Become the tracer's command; never returns."""
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        if plan["reports"]:
+            os.dup2(writer, plan["result_fd"])
+        keep = plan["result_fd"] + 1 if plan["reports"] else 3
+        os.closerange(keep, 256)
+        os.chdir(plan["directory"])
+        os.setsid()
+        os.execve(plan["command"][0], plan["command"], plan["environment"])
+    finally:
+        os._exit(127)
+
+
+def pids() -> list[int]:
+    """Processes of the container."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process is there and no zombie."""
+    try:
+        return fields(pid)["State"][0] not in "ZX"
+    except (OSError, KeyError):
+        return False
+
+
+def fields(pid: int) -> dict[str, str]:
+    """A process's status. Its name is the package's choice; the kernel escapes line ends in it."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def oom_kills() -> int:
+    """How often the kernel has ended a process of the container for want of memory."""
+    for path in OOM_COUNTERS:
+        with suppress(OSError, ValueError):
+            for line in Path(path).read_text(encoding="ascii").splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+if __name__ == "__main__":
+    CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    Phase(sys.argv[1]).run()

@@ -1,0 +1,150 @@
+"""One phase in a Docker pod, seen from the worker: what its runner says, its outputs, its end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sandbox.pod.interface import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sandbox.pod.docker.streams import Streams
+
+_TICK = 0.03
+_STATUS_BYTES = 8 << 20
+_RESULT_BYTES = 1 << 20
+_PATIENCE = 12.0
+
+
+class _Resources(msgspec.Struct, frozen=True):
+    ts: float
+    processes: int
+    cpu_seconds: float
+    rss_bytes: int
+
+
+class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of the runner's status file (images/docker-tracee/phase.py)."""
+
+    exit: int | None = None
+    survivors: int = 0
+    oom: int = 0
+    sample: _Resources | None = None
+    ended: bool | None = None
+
+
+class DockerPhase:
+    """A phase from its start to the last survivor's end."""
+
+    def __init__(self, name: str, control: Path, trace: Path, streams: Streams) -> None:
+        """Take over what has been started.
+
+        Args:
+            name: The phase.
+            control: Directory of the runner's files.
+            trace: File the tracer writes.
+            streams: The runner's connection.
+        """
+        self.name = name
+        self.trace = trace
+        self.exit_code: int | None = None
+        self.survivors = 0
+        self.oom = 0
+        self.samples: list[Sample] = []
+        self._whole: bool | None = None
+        self._streams = streams
+        self._status = control / f"{name}.status"
+        self._result = control / f"{name}.result"
+        self._read = 0
+
+    def wait(self, until: float, stop: Callable[[], str]) -> str:
+        """Wait for the phase's command to end.
+
+        Args:
+            until: time.monotonic() of the budget's end.
+            stop: Asked each tick; a non-empty answer names the limit that was hit and ends the wait.
+
+        Returns:
+            "" when the command ended, `timed-out`, or what `stop` said.
+        """
+        while True:
+            # First whether there can be more, then what there is.
+            over = not self._streams.is_alive()
+            self._update()
+            if self.exit_code is not None or over:
+                return ""
+            if limit := stop():
+                return limit
+            if time.monotonic() > until:
+                return "timed-out"
+            time.sleep(_TICK)
+
+    def _update(self) -> None:
+        """Read what the runner has said since. It is root's, but it stands in a file that came out of a pod."""
+        if not self._status.exists():
+            return
+        with self._status.open("rb") as status:
+            status.seek(self._read)
+            new = status.read(_STATUS_BYTES)
+        lines = new[: new.rfind(b"\n") + 1]
+        self._read += len(lines)
+        for text in lines.splitlines():
+            self._take(msgspec.json.decode(text, type=_Line))
+
+    def _take(self, line: _Line) -> None:
+        if line.exit is not None:
+            self.exit_code, self.survivors = line.exit, line.survivors
+        self.oom += line.oom
+        if line.ended is not None:
+            self._whole = line.ended
+        if line.sample is not None:
+            kept = line.sample
+            self.samples.append(
+                Sample(
+                    ts=kept.ts,
+                    phase=self.name,
+                    processes=kept.processes,
+                    cpu_seconds=kept.cpu_seconds,
+                    rss_bytes=kept.rss_bytes,
+                )
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether something of the phase still lives."""
+        return self._streams.is_alive()
+
+    @property
+    def living(self) -> int:
+        """Processes that lived when the runner last looked."""
+        self._update()
+        return self.samples[-1].processes if self.alive and self.samples else 0
+
+    def end(self) -> bool:
+        """Have everything of the phase killed; the tracer then ends by itself and its trace is whole.
+
+        Returns:
+            False when the trace may lack the end.
+        """
+        if self.alive:
+            self._streams.send(b"end\n")
+        self._streams.close(_PATIENCE)
+        self._update()
+        return bool(self._whole)
+
+    def result(self) -> bytes:
+        """What the driver wrote to its result descriptor, bounded. Hostile, like all that comes out of a pod."""
+        if not self._result.exists():
+            return b""
+        with self._result.open("rb") as result:
+            return result.read(_RESULT_BYTES)
+
+    @property
+    def output_truncated(self) -> bool:
+        """Whether more was printed than is kept, so far."""
+        return self._streams.truncated
