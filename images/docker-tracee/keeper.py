@@ -1,7 +1,8 @@
-"""Process 1 of a Docker pod's tracee: plants the package's files, then waits until the worker is gone.
+"""Process 1 of a Docker pod's tracee: plants the package's files, starts phases, and ends with its worker.
 
-Started as root. Reads `/fumehood/control/pod.json`, writes everything as the package's own user, says `ready` on
-standard output, and ends when its standard input closes; the kernel then ends every process of the container.
+Started as root. Reads `/fumehood/control/pod.json`, writes everything as the package's own user and says `ready` on
+standard output. Then it obeys the lines `run NAME` and `end NAME` on standard input; each phase gets a process of its
+own (phase.py). It ends when standard input closes, and the kernel then ends every process of the container.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ import base64
 import json
 import os
 import select
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-PLAN = Path("/fumehood/control/pod.json")
-TICK = 0.2
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import phase
+
+PLAN = phase.CONTROL / "pod.json"
+TICK = 0.05
 
 
 def main() -> int:
@@ -27,15 +32,56 @@ def main() -> int:
     if os.waitpid(child, 0)[1] != 0:
         print("error the package's files cannot be written", flush=True)
         return 1
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    keeper = Keeper()
     print("ready", flush=True)
+    pending = b""
     while True:
         ready, _, _ = select.select([0], [], [], TICK)
-        if ready and not os.read(0, 4096):
-            return 0
-        # Whatever was left to process 1 has ended or will.
+        if ready:
+            chunk = os.read(0, 4096)
+            if not chunk:
+                return 0
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                keeper.obey(line.decode())
+        keeper.reap()
+
+
+class Keeper:
+    """The phases' processes."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+        self.pipes: dict[str, int] = {}
+
+    def obey(self, line: str) -> None:
+        """Start or end a phase."""
+        word, _, name = line.partition(" ")
+        if word == "run":
+            reader, writer = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.close(writer)
+                for other in self.pipes.values():
+                    os.close(other)
+                phase.main(name, reader)
+            os.close(reader)
+            self.names[pid] = name
+            self.pipes[name] = writer
+        elif name in self.pipes:
+            with suppress(BrokenPipeError):
+                os.write(self.pipes[name], b"end\n")
+
+    def reap(self) -> None:
+        """Note which phases' processes have ended, and whatever else was left to process 1."""
         with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                name = self.names.pop(pid, "")
+                if name:
+                    os.close(self.pipes.pop(name))
+                    # A runner that ended as it should has said more than this.
+                    phase.append(name, {"gone": True})
 
 
 def plant(plan: dict) -> int:
@@ -51,22 +97,16 @@ def plant(plan: dict) -> int:
             private = name in plan["private"]
             make_parents(home, name, 0o700 if private else 0o755)
             content = base64.b64decode(text)
-            with open(home / name, "wb", opener=lambda path, flags, private=private: opened(path, flags, private)) as file:
+            descriptor = os.open(home / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
+            with open(descriptor, "wb") as file:
                 file.write(content)
         for name, target in plan["links"].items():
             make_parents(home, name, 0o755)
             (home / name).symlink_to(target)
-        # Only the home itself may be added to.
-        home.parent.chmod(0o755)
     except OSError as error:
         print(f"error {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def opened(path: str, flags: int, private: bool) -> int:
-    """Open a new file with its mode."""
-    return os.open(path, flags | os.O_EXCL, 0o600 if private else 0o644)
 
 
 def make_parents(home: Path, name: str, mode: int) -> None:

@@ -1,11 +1,12 @@
-"""Runs one phase in a Docker pod's tracee, as root: `phase.py NAME`, by `docker exec`.
+"""Runs one phase in a Docker pod's tracee, as root, in a process that keeper.py forks.
 
 Reads `/fumehood/control/NAME.json` and appends a JSON object a line to `/fumehood/control/NAME.status`:
-`{"sample": ...}` now and then, `{"exit": CODE, "survivors": N, "oom": N}` when the phase's command has ended, and
-`{"ended": WHOLE}` when nothing of the phase lives any more and the tracer has finished its file. What a driver writes to
-its result descriptor goes to `NAME.result`, bounded. The line `end` on standard input, or its end, ends the phase.
+`{"sample": ...}` now and then, `{"exit": CODE, "survivors": N, "oom": N}` when the phase's command has ended,
+`{"truncated": true}` once more was printed than is kept, and `{"ended": WHOLE}` when nothing of the phase lives any more
+and the tracer has finished its file. What the package prints goes to `/fumehood/output/NAME.stdout` and `.stderr`, what a
+driver writes to its result descriptor to `NAME.result`, all bounded.
 
-The tracer is started with `--daemonize=session`: the traced command is this program's own child, whose exit code it
+The tracer is started with `--daemonize=session`: the traced command is this process's own child, whose exit code it
 learns at once, while the tracer goes on as long as something of the phase lives.
 """
 
@@ -15,14 +16,17 @@ import json
 import os
 import select
 import signal
-import sys
 import time
 from contextlib import suppress
 from ctypes import CDLL
+from fcntl import F_DUPFD, fcntl
 from pathlib import Path
 
-CONTROL = Path("/fumehood/control")
+CONTROL, OUTPUT = Path("/fumehood/control"), Path("/fumehood/output")
 RESULT_BYTES = 1 << 20
+HIGH = 64
+"""Above every descriptor that a phase's command is given."""
+DRAIN = 256
 PR_SET_CHILD_SUBREAPER = 36
 TICK = 0.02
 SAMPLE_EVERY = 0.5
@@ -35,26 +39,34 @@ OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oo
 class Phase:
     """The command, its tracer, and what lives below them."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, control: int) -> None:
         plan = json.loads((CONTROL / f"{name}.json").read_bytes())
+        self.name = name
         self.trace = plan["trace"].encode()
-        self.status = (CONTROL / f"{name}.status").open("a", encoding="ascii")
-        self.result = (CONTROL / f"{name}.result").open("wb", buffering=0)
-        self.result_left = RESULT_BYTES
         self.tracer = 0
         self.tracer_code: int | None = None
         self.oom = oom_kills()
-        self.result_fd, writer = os.pipe()
+        sinks = {
+            "result": (CONTROL / f"{name}.result", RESULT_BYTES),
+            "stdout": (OUTPUT / f"{name}.stdout", plan["output_bytes"]),
+            "stderr": (OUTPUT / f"{name}.stderr", plan["output_bytes"]),
+        }
+        pipes = {kind: os.pipe() for kind in sinks}
         self.root = os.fork()
         if self.root == 0:
-            start(plan, writer)
-        os.close(writer)
+            start(plan, {kind: writer for kind, (_, writer) in pipes.items()})
+        self.sinks = {}
+        for kind, (reader, writer) in pipes.items():
+            os.close(writer)
+            self.sinks[reader] = Sink(*sinks[kind])
+        self.truncated = False
         self.code: int | None = None
         self.root_ended = 0.0
         self.told_exit = False
         self.sampled = time.monotonic()
         self.stopping = 0.0
-        self.listening = [0, self.result_fd]
+        self.control = control
+        self.listening = [control, *self.sinks]
 
     def run(self) -> None:
         """Serve the worker until nothing of the phase is left."""
@@ -84,23 +96,32 @@ class Phase:
         while self.code is None and time.monotonic() < until:
             self.reap()
             time.sleep(TICK)
-        self.read(0)
+        self.drain()
         if not self.told_exit:
             self.tell_exit(0)
         self.tell({"ended": whole and self.tracer_code in (None, 0)})
 
-    def read(self, seconds: float) -> None:
-        """Take what the worker and the driver say."""
+    def read(self, seconds: float) -> bool:
+        """Take what the worker, the driver and the package say; False when nobody had anything to say."""
         ready, _, _ = select.select(self.listening, [], [], seconds)
         for descriptor in ready:
             chunk = os.read(descriptor, 1 << 16)
-            if descriptor == self.result_fd:
-                self.result.write(chunk[: self.result_left])
-                self.result_left -= min(len(chunk), self.result_left)
+            if descriptor in self.sinks:
+                self.sinks[descriptor].take(chunk)
             elif not self.stopping:
                 self.end()
             if not chunk:
                 self.listening.remove(descriptor)
+        if not self.truncated and any(sink.truncated for sink in self.sinks.values()):
+            self.truncated = True
+            self.tell({"truncated": True})
+        return bool(ready)
+
+    def drain(self) -> None:
+        """Take what has been said already; what goes on for ever is said later too."""
+        for _ in range(DRAIN):
+            if not self.read(0):
+                return
 
     def reap(self) -> None:
         """Take the exit codes of whatever has ended below us."""
@@ -119,10 +140,13 @@ class Phase:
                 self.tracer_code = code
 
     def find_tracer(self) -> bool:
-        """Find the tracer: the one process of root's that names our trace. A package is never root."""
-        with suppress(OSError, ValueError):
+        """Find the tracer: whoever traces the command. Too late for that, it is root's process that names our trace.
+
+        Not earlier, as the tracer passes through processes that end at once until it is in a session of its own.
+        """
+        with suppress(OSError, KeyError, ValueError):
             self.tracer = int(fields(self.root)["TracerPid"])
-        for pid in () if self.tracer else pids():
+        for pid in () if self.tracer or self.code is None else pids():
             with suppress(OSError, KeyError):
                 if self.trace in Path(f"/proc/{pid}/cmdline").read_bytes() and fields(pid)["Uid"].split()[0] == "0":
                     self.tracer = pid
@@ -173,28 +197,67 @@ class Phase:
     def tell_exit(self, survivors: int) -> None:
         """Say that the command has ended."""
         self.told_exit = True
+        self.drain()
         self.tell({"exit": self.code, "survivors": survivors, "oom": oom_kills() - self.oom})
 
     def tell(self, message: dict) -> None:
         """Append a line for the worker."""
-        self.status.write(json.dumps(message) + "\n")
-        self.status.flush()
+        append(self.name, message)
 
 
-def start(plan: dict, writer: int) -> None:
+class Sink:
+    """A file that keeps the first bytes of what it is given."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.file = path.open("wb", buffering=0)
+        self.left = limit
+        self.truncated = False
+
+    def take(self, chunk: bytes) -> None:
+        """Keep a piece, or what there is room for."""
+        self.truncated = self.truncated or len(chunk) > self.left
+        if self.left:
+            self.file.write(chunk[: self.left])
+        self.left -= min(len(chunk), self.left)
+
+
+def append(name: str, message: dict) -> None:
+    """Append a line to a phase's status, at once and as a whole."""
+    with (CONTROL / f"{name}.status").open("a", encoding="ascii") as status:
+        status.write(json.dumps(message) + "\n")
+
+
+def start(plan: dict, writers: dict[str, int]) -> None:
     """Become the tracer's command; never returns."""
     try:
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
+        # High numbers first, so that nothing is overwritten before it is moved.
+        moved = {kind: fcntl(writer, F_DUPFD, HIGH) for kind, writer in writers.items()}
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(moved["stdout"], 1)
+        os.dup2(moved["stderr"], 2)
+        keep = 3
         if plan["reports"]:
-            os.dup2(writer, plan["result_fd"])
-        keep = plan["result_fd"] + 1 if plan["reports"] else 3
-        os.closerange(keep, 256)
+            os.dup2(moved["result"], plan["result_fd"])
+            keep = plan["result_fd"] + 1
+        os.closerange(keep, 4 * HIGH)
         os.chdir(plan["directory"])
         os.setsid()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execve(plan["command"][0], plan["command"], plan["environment"])
     finally:
         os._exit(127)
+
+
+def main(name: str, control: int) -> None:
+    """Run a phase; never returns."""
+    try:
+        CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        Phase(name, control).run()
+    except BaseException as error:
+        append(name, {"error": repr(error)})
+        raise
+    finally:
+        os._exit(0)
 
 
 def pids() -> list[int]:
@@ -224,8 +287,3 @@ def oom_kills() -> int:
                 if line.startswith("oom_kill "):
                     return int(line.split()[1])
     return 0
-
-
-if __name__ == "__main__":
-    CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    Phase(sys.argv[1]).run()

@@ -99,7 +99,7 @@ class _Entry(msgspec.Struct, frozen=True):
 def _tracee_files(strace: Path) -> Iterator[tuple[str, _Entry]]:
     folder = images_directory() / "docker-tracee"
     yield "fumehood", _Entry(mode=0o700, directory=True)
-    for name in ("control", "traces"):
+    for name in ("control", "traces", "output"):
         yield f"fumehood/{name}", _Entry(mode=0o700, directory=True)
     for name in ("keeper.py", "phase.py"):
         yield f"fumehood/{name}", _Entry((folder / name).read_bytes())

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sandbox.pod.docker.streams import Streams
+    from sandbox.pod.docker.tracee import TraceeContainer
 
 _TICK = 0.03
 _STATUS_BYTES = 8 << 20
@@ -36,19 +36,21 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     oom: int = 0
     sample: _Resources | None = None
     ended: bool | None = None
+    truncated: bool = False
+    gone: bool = False
+    error: str = ""
 
 
 class DockerPhase:
     """A phase from its start to the last survivor's end."""
 
-    def __init__(self, name: str, control: Path, trace: Path, streams: Streams) -> None:
-        """Take over what has been started.
+    def __init__(self, name: str, tracee: TraceeContainer, trace: Path) -> None:
+        """Start the phase; its command stands in the tracee's control directory.
 
         Args:
             name: The phase.
-            control: Directory of the runner's files.
+            tracee: The container.
             trace: File the tracer writes.
-            streams: The runner's connection.
         """
         self.name = name
         self.trace = trace
@@ -56,11 +58,14 @@ class DockerPhase:
         self.survivors = 0
         self.oom = 0
         self.samples: list[Sample] = []
-        self._whole: bool | None = None
-        self._streams = streams
-        self._status = control / f"{name}.status"
-        self._result = control / f"{name}.result"
+        self.output_truncated = False
+        self._whole = False
+        self._over = False
+        self._tracee = tracee
+        self._status = tracee.control / f"{name}.status"
+        self._result = tracee.control / f"{name}.result"
         self._read = 0
+        tracee.tell(f"run {name}")
 
     def wait(self, until: float, stop: Callable[[], str]) -> str:
         """Wait for the phase's command to end.
@@ -73,10 +78,7 @@ class DockerPhase:
             "" when the command ended, `timed-out`, or what `stop` said.
         """
         while True:
-            # First whether there can be more, then what there is.
-            over = not self._streams.is_alive()
-            self._update()
-            if self.exit_code is not None or over:
+            if not self.alive or self.exit_code is not None:
                 return ""
             if limit := stop():
                 return limit
@@ -100,8 +102,9 @@ class DockerPhase:
         if line.exit is not None:
             self.exit_code, self.survivors = line.exit, line.survivors
         self.oom += line.oom
-        if line.ended is not None:
-            self._whole = line.ended
+        self.output_truncated = self.output_truncated or line.truncated
+        self._whole = self._whole or bool(line.ended)
+        self._over = self._over or line.gone
         if line.sample is not None:
             kept = line.sample
             self.samples.append(
@@ -117,12 +120,14 @@ class DockerPhase:
     @property
     def alive(self) -> bool:
         """Whether something of the phase still lives."""
-        return self._streams.is_alive()
+        # First whether there can be more, then what there is.
+        running = self._tracee.running
+        self._update()
+        return running and not self._over
 
     @property
     def living(self) -> int:
         """Processes that lived when the runner last looked."""
-        self._update()
         return self.samples[-1].processes if self.alive and self.samples else 0
 
     def end(self) -> bool:
@@ -132,10 +137,11 @@ class DockerPhase:
             False when the trace may lack the end.
         """
         if self.alive:
-            self._streams.send(b"end\n")
-        self._streams.close(_PATIENCE)
-        self._update()
-        return bool(self._whole)
+            self._tracee.tell(f"end {self.name}")
+        until = time.monotonic() + _PATIENCE
+        while self.alive and time.monotonic() < until:
+            time.sleep(_TICK)
+        return self._whole
 
     def result(self) -> bytes:
         """What the driver wrote to its result descriptor, bounded. Hostile, like all that comes out of a pod."""
@@ -143,8 +149,3 @@ class DockerPhase:
             return b""
         with self._result.open("rb") as result:
             return result.read(_RESULT_BYTES)
-
-    @property
-    def output_truncated(self) -> bool:
-        """Whether more was printed than is kept, so far."""
-        return self._streams.truncated

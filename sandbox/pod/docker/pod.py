@@ -93,8 +93,7 @@ class DockerPod:
             )
         remove_orphans(client)
         ready = images.ensure(client, self._plan.rootfs, self._tools.strace)
-        for name in ("output", "gateway"):
-            (self._directory / name).mkdir()
+        (self._directory / "gateway").mkdir()
         run = secrets.token_hex(6)
         self._gateway = GatewayContainer(client, ready.gateway, run, self._plan, self._directory / "gateway")
         self._tracee = TraceeContainer(client, ready.tracee, run, self._runtime, self._plan, self._directory)
@@ -113,10 +112,8 @@ class DockerPod:
             reason = "the pod's container has ended before"
             return msgspec.structs.replace(record, status="not-run", reason=reason, trace_complete=False)
         trace = self._directory / "traces" / f"{command.name}.strace"
-        output = tuple(self._directory / "output" / f"{command.name}.{stream}" for stream in ("stdout", "stderr"))
         self._write_command(command, argv)
-        streams = self._tracee.execute(command.name, (output[0], output[1]), self._plan.limits.output_kb << 10)
-        phase = DockerPhase(command.name, self._tracee.control, trace, streams)
+        phase = DockerPhase(command.name, self._tracee, trace)
         self._phases.append(phase)
         ended = phase.wait(until, lambda: self._limit_hit(phase, note))
         whole = phase.end() if ended or not phase.alive else True
@@ -132,7 +129,7 @@ class DockerPod:
             limits=(ended,) if ended and ended != "timed-out" else (),
             coverage=_coverage(phase.result()) if command.reports_coverage else None,
         )
-        return _with_status(record, ended, command, output[1])
+        return _with_status(record, ended, command, self._directory / "output" / f"{command.name}.stderr")
 
     def _write_command(self, command: PhaseCommand, argv: Sequence[str]) -> None:
         if self._tracee is None:
@@ -153,6 +150,7 @@ class DockerPod:
             "directory": self._plan.home,
             "reports": command.reports_coverage,
             "result_fd": _RESULT_DESCRIPTOR,
+            "output_bytes": self._plan.limits.output_kb << 10,
         }
         (self._tracee.control / f"{command.name}.json").write_bytes(msgspec.json.encode(document))
 

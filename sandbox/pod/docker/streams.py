@@ -33,6 +33,7 @@ class Streams(threading.Thread):
         self._connection = connection
         # A unix socket comes wrapped in a file object.
         self._socket: socket.socket = getattr(connection, "_sock", connection)
+        self._socket.settimeout(None)
         # What came together with the answer's head stands in the buffer of whoever read that.
         self._reader: io.BufferedReader = connection._response.raw._fp.fp  # noqa: SLF001 - the library has no other way
         self._outputs = outputs

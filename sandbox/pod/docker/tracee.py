@@ -32,7 +32,11 @@ _OURS = 24
 _SENTRY_FACTOR = 8
 """A runtime with a kernel of its own needs host threads for each of the package's; they count too."""
 _SMALL_MB = 64
-CONTROL, TRACES = "/fumehood/control", "/fumehood/traces"
+_OURS_INSIDE = "/fumehood"
+"""A directory that only root can enter."""
+_SHARED = ("control", "traces", "output")
+"""Directories of the worker's below it."""
+TRACES = f"{_OURS_INSIDE}/traces"
 _CAPABILITIES = (
     "SYS_PTRACE",  # the tracer's
     "SETUID",  # to become the package's user,
@@ -55,7 +59,7 @@ class TraceeContainer:
             run: Id of the pod.
             runtime: Name of the runtime.
             plan: What to make.
-            directory: Existing private directory with `traces`, `control` and `etc` in it.
+            directory: Existing private directory; gets `control`, `etc`, `traces` and `output` in it.
         """
         self._client = client
         self._image = image
@@ -116,20 +120,10 @@ class TraceeContainer:
             lines = outputs[STDERR].read_text(errors="backslashreplace").strip().splitlines()
             raise PodError(f"the tracee did not start: {lines[-1][:300] if lines else 'it said nothing'}")
 
-    def execute(self, name: str, output: tuple[Path, Path], limit: int) -> Streams:
-        """Start the phase `name`, whose command stands in `control`."""
-        with explained(f"start the phase {name}"):
-            api = self._client.api
-            made = api.exec_create(
-                self._container.id or "",
-                ["/usr/bin/python3", "-I", "-S", "-B", "/fumehood/phase.py", name],
-                stdin=True,
-                user="0:0",
-            )
-            connection = api.exec_start(made["Id"], socket=True)
-        streams = Streams(connection, {STDOUT: output[0], STDERR: output[1]}, limit)
-        streams.start()
-        return streams
+    def tell(self, line: str) -> None:
+        """Give process 1 an order: `run NAME` starts the phase whose command stands in `control`, `end NAME` ends it."""
+        if self._streams is not None:
+            self._streams.send(f"{line}\n".encode())
 
     @property
     def running(self) -> bool:
@@ -178,11 +172,11 @@ class TraceeContainer:
             path.write_bytes(content)
             path.chmod(0o644)
             volumes.append(f"{path}:/{name}:ro")
-        return [*volumes, f"{self.control}:{CONTROL}:rw", f"{self._directory / 'traces'}:{TRACES}:rw"]
+        return [*volumes, *(f"{self._directory / name}:{_OURS_INSIDE}/{name}:rw" for name in _SHARED)]
 
     def _write_plan(self) -> None:
         plan = self._plan
-        for name in ("control", "traces", "etc"):
+        for name in ("etc", *_SHARED):
             (self._directory / name).mkdir()
         document = {
             "uid": TRACEE_UID,
