@@ -33,6 +33,7 @@ SAMPLE_EVERY = 0.5
 LAST_WORDS = 0.2
 """How long processes may take to end after their phase's command before they count as survivors."""
 PATIENCE = 8.0
+GONE = 0.5
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
 
@@ -43,6 +44,8 @@ class Phase:
         plan = json.loads((CONTROL / f"{name}.json").read_bytes())
         self.name = name
         self.trace = plan["trace"].encode()
+        self.freezes = plan["freezes"]
+        self.processes = plan["processes"]
         self.tracer = 0
         self.tracer_code: int | None = None
         self.oom = oom_kills()
@@ -83,6 +86,9 @@ class Phase:
             if now - self.sampled > SAMPLE_EVERY:
                 self.sampled = now
                 self.tell({"sample": self.sample()})
+            if not self.stopping and not self.freezes and len(pids()) > self.processes:
+                self.tell({"limit": "processes"})
+                self.end()
             if self.stopping and now - self.stopping > PATIENCE:
                 break
         self.finish()
@@ -165,23 +171,34 @@ class Phase:
         return found if self.tracer else []
 
     def end(self) -> None:
-        """Kill whatever lives. The tracer is stopped meanwhile, so that nothing it watches can fork away."""
+        """Kill whatever lives. Where that works, the tracer is stopped meanwhile: nothing it watches can fork away."""
         self.stopping = time.monotonic()
         if not self.tracer and not self.find_tracer():
             with suppress(ProcessLookupError):
                 os.kill(self.root, signal.SIGKILL)
             return
         with suppress(ProcessLookupError):
-            os.kill(self.tracer, signal.SIGSTOP)
-            killed: set[int] = set()
-            # A process with a pending SIGKILL makes no more; each round can meet only what was made before.
-            while new := set(self.living()) - killed:
-                for pid in new:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                killed |= new
-                time.sleep(TICK)
-            os.kill(self.tracer, signal.SIGCONT)
+            if self.freezes:
+                os.kill(self.tracer, signal.SIGSTOP)
+            self.kill()
+            if self.freezes:
+                os.kill(self.tracer, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill in rounds: a process with a pending SIGKILL makes no more, so each meets only what was made before."""
+        killed: set[int] = set()
+        until = time.monotonic() + PATIENCE / 2
+        while (new := set(self.living()) - killed) and time.monotonic() < until:
+            for pid in new:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                # gVisor hangs when many processes of one tracer end at once.
+                gone = time.monotonic() + GONE
+                while not self.freezes and alive(pid) and time.monotonic() < gone:
+                    self.reap()
+                    time.sleep(TICK / 10)
+            killed |= new
+            time.sleep(TICK)
 
     def sample(self) -> dict[str, float]:
         """Resources of the living processes, summed."""
@@ -241,7 +258,6 @@ def start(plan: dict, writers: dict[str, int]) -> None:
             keep = plan["result_fd"] + 1
         os.closerange(keep, 4 * HIGH)
         os.chdir(plan["directory"])
-        os.setsid()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execve(plan["command"][0], plan["command"], plan["environment"])
     finally:
@@ -251,6 +267,8 @@ def start(plan: dict, writers: dict[str, int]) -> None:
 def main(name: str, control: int) -> None:
     """Run a phase; never returns."""
     try:
+        # The command shall be in a session of its phase, yet not its leader, as below any shell.
+        os.setsid()
         CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         Phase(name, control).run()
     except BaseException as error:

@@ -106,8 +106,7 @@ class GatewayContainer:
             self._streams = None
         container, self._container = getattr(self, "_container", None), None
         if container is not None:
-            with explained("remove the gateway's container"):
-                remove(container)
+            remove(self._client, str(container.id))
 
     def _volumes(self) -> list[str]:
         """What it sees of the host: Python and our code read-only, its own directory, the registry socket."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import docker.errors
 import msgspec
 import psutil
+import requests
 
 from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.images import RECIPE_LABEL, REPOSITORIES
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from docker import DockerClient
-    from docker.models.containers import Container
 
+_REMOVAL_SECONDS = 20
 RUN, WORKER, ROLE = "fumehood.run", "fumehood.worker", "fumehood.role"
 
 
@@ -61,21 +62,52 @@ def remove_orphans(client: DockerClient) -> Removed:
         PodError: The engine refuses.
     """
     with explained("look for containers that a crash left"):
-        found = client.containers.list(all=True, filters={"label": WORKER}, ignore_removed=True)
-        orphans = [container for container in found if not _alive(container.labels.get(WORKER, ""))]
-        for container in orphans:
-            remove(container)
-    return Removed(containers=tuple(sorted(str(container.name) for container in orphans)))
+        # Not the objects of the library: it would inspect each, and wait for one that hangs.
+        found = client.api.containers(all=True, filters={"label": WORKER})
+    orphans = [entry for entry in found if not _alive(entry["Labels"].get(WORKER, ""))]
+    for entry in orphans:
+        remove(client, str(entry["Id"]))
+    return Removed(containers=tuple(sorted(str(name).lstrip("/") for entry in orphans for name in entry["Names"])))
 
 
-def remove(container: Container) -> None:
-    """Remove a container, whatever it does; one that is being removed already is no error."""
-    with contextlib.suppress(docker.errors.NotFound):
-        try:
-            container.remove(force=True, v=True)
-        except docker.errors.APIError as error:
-            if error.status_code != 409:  # noqa: PLR2004 - conflict: its removal is in progress
-                raise
+def remove(client: DockerClient, container: str) -> None:
+    """Remove a container by its id, whatever it does; one that is being removed already is no error.
+
+    A sandbox of gVisor may hang so that it does not obey even its own runtime; its processes are then killed.
+
+    Raises:
+        PodError: The engine refuses.
+    """
+    api = client.api
+    before, api.timeout = api.timeout, _REMOVAL_SECONDS
+    try:
+        with explained("remove a container"):
+            try:
+                _remove(client, container)
+            except requests.ReadTimeout:
+                _kill_sandbox(container)
+                _remove(client, container)
+    finally:
+        api.timeout = before
+
+
+def _remove(client: DockerClient, container: str) -> None:
+    try:
+        client.api.remove_container(container, force=True, v=True)
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as error:
+        if error.status_code != 409:  # noqa: PLR2004 - conflict: its removal is in progress
+            raise
+
+
+def _kill_sandbox(container: str) -> None:
+    """Kill the host's processes that a runtime keeps for a container; they carry its id (64 hex digits) as a word."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or ()
+        if words and words[0].startswith("runsc-") and any(container in word for word in words):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def prune(client: DockerClient, keep: Collection[str]) -> Removed:

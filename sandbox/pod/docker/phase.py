@@ -38,6 +38,7 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ended: bool | None = None
     truncated: bool = False
     gone: bool = False
+    limit: str = ""
     error: str = ""
 
 
@@ -59,6 +60,8 @@ class DockerPhase:
         self.oom = 0
         self.samples: list[Sample] = []
         self.output_truncated = False
+        self.limit = ""
+        """The limit for which the runner has ended the phase itself."""
         self._whole = False
         self._over = False
         self._tracee = tracee
@@ -105,6 +108,7 @@ class DockerPhase:
         self.output_truncated = self.output_truncated or line.truncated
         self._whole = self._whole or bool(line.ended)
         self._over = self._over or line.gone
+        self.limit = self.limit or line.limit
         if line.sample is not None:
             kept = line.sample
             self.samples.append(

@@ -18,7 +18,7 @@ from sandbox.pod.docker import engine, images
 from sandbox.pod.docker.gateway import GatewayContainer
 from sandbox.pod.docker.labels import remove_orphans
 from sandbox.pod.docker.phase import DockerPhase
-from sandbox.pod.docker.tracee import TRACES, TraceeContainer
+from sandbox.pod.docker.tracee import OURS, TRACES, TraceeContainer
 from sandbox.pod.interface import RESULT_FD, TRACEE_UID, PhaseCommand, PodPlan, Sample
 from sandbox.pod.tools import find_tools
 
@@ -150,6 +150,9 @@ class DockerPod:
             "directory": self._plan.home,
             "reports": command.reports_coverage,
             "result_fd": _RESULT_DESCRIPTOR,
+            # gVisor hangs when many are killed whose tracer stands still; and it has no limit of processes of its own.
+            "freezes": self._runtime == "runc",
+            "processes": self._plan.limits.processes + OURS,
             "output_bytes": self._plan.limits.output_kb << 10,
         }
         (self._tracee.control / f"{command.name}.json").write_bytes(msgspec.json.encode(document))
@@ -196,6 +199,8 @@ class DockerPod:
         """Whether it was the kernel that ended something, for want of memory."""
         if phase.oom:
             return "memory"
+        if phase.limit:
+            return phase.limit
         if self._tracee is None or self._tracee.running:
             return ""
         return "memory" if self._tracee.out_of_memory() else "pod"

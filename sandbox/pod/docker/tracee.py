@@ -27,7 +27,7 @@ _MEGABYTE = 1 << 20
 _READY_SECONDS = 60
 _STOP_SECONDS = 5
 _LOG_BYTES = 1 << 16
-_OURS = 24
+OURS = 24
 """Processes and threads of a pod that are not the package's: ours, the tracers'."""
 _SENTRY_FACTOR = 8
 """A runtime with a kernel of its own needs host threads for each of the package's; they count too."""
@@ -104,7 +104,7 @@ class TraceeContainer:
                 security_opt=["no-new-privileges"],
                 mem_limit=limits.memory_mb * _MEGABYTE,
                 memswap_limit=limits.memory_mb * _MEGABYTE,
-                pids_limit=(limits.processes + _OURS) * factor,
+                pids_limit=(limits.processes + OURS) * factor,
                 nano_cpus=(os.cpu_count() or 1) * 1_000_000_000,
                 ulimits=[docker.types.Ulimit(name="core", soft=0, hard=0)],
                 stdin_open=True,
@@ -144,8 +144,7 @@ class TraceeContainer:
             self._streams = None
         container, self._container = getattr(self, "_container", None), None
         if container is not None:
-            with explained("remove the tracee's container"):
-                remove(container)
+            remove(self._client, str(container.id))
 
     def _tmpfs(self) -> dict[str, str]:
         """Every writable place, bounded each; together they are bounded by the container's memory."""

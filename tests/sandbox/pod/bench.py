@@ -1,4 +1,4 @@
-"""A started pod for tests: bubblewrap, strace, the real gateway, no registry."""
+"""A started pod for tests: the real tracer, the real gateway, no registry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from collector.manifest import Phase
     from sandbox.images import BaseImage
-    from sandbox.pod.bubblewrap import BubblewrapPod
+    from sandbox.pod.interface import Pod
 
 
 StartPod: TypeAlias = "Callable[..., AbstractContextManager[Bench]]"
@@ -29,7 +29,7 @@ StartPod: TypeAlias = "Callable[..., AbstractContextManager[Bench]]"
 class Bench:
     """A started pod, its directory, and a short way to run a command in it."""
 
-    def __init__(self, pod: BubblewrapPod, directory: Path) -> None:
+    def __init__(self, pod: Pod, directory: Path) -> None:
         self.pod = pod
         self.directory = directory
         self._count = 0
