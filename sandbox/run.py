@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ from collector.manifest import Profile as ProfileRecord
 from sandbox import images, versions
 from sandbox.bait import Planted, plant
 from sandbox.bundle import BundleWriter
+from sandbox.errors import SandboxError
 from sandbox.gateway.ca import create_authority
 from sandbox.images import BaseImage
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
@@ -30,7 +32,7 @@ from sandbox.registry.fetch import Fetcher
 from sandbox.registry.proxy import RegistryProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sandbox.pod.interface import PhaseCommand
     from sandbox.settings import Settings
@@ -67,6 +69,12 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.profile.egress.registry and configured
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know about how packages were fetched."""
+        ignored = self.configuration.ignored
+        return (f"settings of pip that were not consulted: {', '.join(ignored)}",) if ignored else ()
+
+    @property
     def registry_hosts(self) -> tuple[str, ...]:
         """Hosts that are the registry: the client's defaults, recorded in the image, and the configured indexes."""
         configured = (urlsplit(url).hostname or "" for url in self.configuration.index_urls())
@@ -92,28 +100,42 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
     configuration = read_pip_configuration()
     image = images.ensure(job.profile.image, settings.cache, progress.step)
     progress.step(f"fetching {job.package}")
-    artefact = resolve(
-        job.package,
-        artefact=job.artefact,
-        configuration=configuration,
-        cache=settings.cache,
-        python=image.image.python,
-    )
-    this = _Run(
-        identifier=secrets.token_hex(8),
-        created=datetime.now(UTC),
-        profile=job.profile,
-        image=image,
-        artefact=artefact,
-        planted=plant(job.profile),
-        environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
-        configuration=configuration,
-    )
-    _log.info("run starts", run=this.identifier, purl=artefact.purl, sha256=artefact.sha256)
-    with BundleWriter(settings.bundles, this.identifier) as bundle:
+    identifier = secrets.token_hex(8)
+    with _room_for_evidence(settings.bundles), BundleWriter(settings.bundles, identifier) as bundle:
+        artefact = resolve(
+            job.package,
+            artefact=job.artefact,
+            configuration=configuration,
+            cache=settings.cache,
+            copies=bundle.directory / "artefact",
+            python=image.image.python,
+        )
+        this = _Run(
+            identifier=identifier,
+            created=datetime.now(UTC),
+            profile=job.profile,
+            image=image,
+            artefact=artefact,
+            planted=plant(job.profile),
+            environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
+            configuration=configuration,
+        )
+        _log.info("run starts", run=identifier, purl=artefact.purl, sha256=artefact.sha256)
         evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile)
         progress.step("sealing the evidence")
         return _seal(this, evidence, bundle)
+
+
+@contextmanager
+def _room_for_evidence(bundles: Path) -> Iterator[None]:
+    """Say what to do when the disk is full; any other fault of the disk is passed on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        message = f"the evidence cannot be written: {error.strerror}; free some space below {bundles}"
+        raise SandboxError(f"{message}, or set FUMEHOOD_BUNDLES") from error
 
 
 class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -246,7 +268,7 @@ def _manifest(this: _Run, evidence: _Evidence) -> Manifest:
         site_packages=this.environment.site_packages,
         user=this.profile.persona.user,
         phases=evidence.phases,
-        notes=this.artefact.notes,
+        notes=this.artefact.notes + this.notes,
         interrupted=evidence.interrupted,
         files={},
     )
