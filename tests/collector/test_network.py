@@ -142,6 +142,8 @@ def test_every_record_belongs_to_the_phase_of_its_moment() -> None:
         ("", "fd00:ec2:0:0::254", "metadata"),
         ("metadata.google.internal", "192.0.2.1", "metadata"),
         ("169.254.170.2", "", "metadata"),
+        ("", "100.100.100.200", "metadata"),
+        ("metadata", "192.0.2.1", "metadata"),
         ("", "127.0.0.53", "local"),
         ("", "::1", "local"),
         ("localhost", "", "local"),
@@ -152,6 +154,10 @@ def test_every_record_belongs_to_the_phase_of_its_moment() -> None:
 )
 def test_roles(host: str, ip: str, role: str) -> None:
     assert Roles(["index.example"]).of(host, ip) == role
+
+
+def test_no_host_is_never_the_registry() -> None:
+    assert Roles(["", "."]).of("", STRANGER) == ""
 
 
 def test_only_what_the_proxy_answered_is_the_registrys() -> None:
