@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import secrets
-import tempfile
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -23,7 +21,9 @@ from sandbox.errors import SandboxError
 from sandbox.gateway.ca import create_authority
 from sandbox.images import BaseImage
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
+from sandbox.interruption import Interruption
 from sandbox.phases import pypi
+from sandbox.pod import outcome
 from sandbox.pod.bubblewrap import BubblewrapPod
 from sandbox.pod.interface import GatewayPlan, Pod, PodPlan, Sample
 from sandbox.profile import Profile
@@ -33,6 +33,7 @@ from sandbox.registry.proxy import RegistryProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sandbox.pod.interface import PhaseCommand
     from sandbox.settings import Settings
@@ -151,9 +152,8 @@ class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
 def _run_in_pod(
     this: _Run, settings: Settings, directory: Path, progress: Progress, meanwhile: Callable[[], None]
 ) -> _Evidence:
-    # The socket's path must be short (108 bytes), which the bundles' directory need not be.
-    with tempfile.TemporaryDirectory(prefix="fumehood-") as short, ExitStack() as stack:
-        socket = Path(short) / "registry.sock"
+    with ExitStack() as stack:
+        socket = directory / "registry.sock"
         proxy = None
         if this.reaches_registry:
             fetcher = stack.enter_context(
@@ -163,16 +163,17 @@ def _run_in_pod(
             proxy = stack.enter_context(RegistryProxy(socket, records, fetcher, this.image.default_index_url))
         else:
             socket.touch()
-        pod = stack.enter_context(BubblewrapPod(_pod_plan(this, socket), directory))
+        interruption = stack.enter_context(Interruption())
+        pod = stack.enter_context(BubblewrapPod(_pod_plan(this, socket, interruption), directory))
         meanwhile()
-        phases, interrupted = _run_phases(this, pod, progress)
+        phases = _run_phases(this, pod, progress, interruption)
         unfinished = pod.stop()
         return _Evidence(
             phases=tuple(
                 msgspec.structs.replace(phase, trace_complete=phase.trace_complete and phase.name not in unfinished)
                 for phase in phases
             ),
-            interrupted=interrupted,
+            interrupted=bool(interruption),
             isolation=pod.isolation,
             samples=pod.samples(),
             registry_hosts=tuple(sorted({*this.registry_hosts, *(proxy.link_hosts if proxy else ())})),
@@ -197,7 +198,7 @@ def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter) -> Path:
     )
 
 
-def _run_phases(this: _Run, pod: Pod, progress: Progress) -> tuple[tuple[Phase, ...], bool]:
+def _run_phases(this: _Run, pod: Pod, progress: Progress, interruption: Interruption) -> tuple[Phase, ...]:
     """Every phase is tried, whatever became of the one before; an interruption ends them all."""
     profile, artefact = this.profile, this.artefact
     commands = {
@@ -205,20 +206,15 @@ def _run_phases(this: _Run, pod: Pod, progress: Progress) -> tuple[tuple[Phase, 
         for command in pypi.commands(this.environment, profile, artefact.name, artefact.filename, artefact.requires)
     }
     phases: list[Phase] = []
-    interrupted = False
     for name, budget in profile.phases.items():
-        if interrupted:
-            phases.append(Phase(name=name, status="not-run", reason="the run was interrupted"))
+        if interruption:
+            phases.append(Phase(name=name, status="not-run", reason=outcome.INTERRUPTED_REASON))
             continue
         progress.phase_started(name, budget.seconds)
-        try:
-            phase = _run_phase(name, commands.get(name), budget.seconds, pod, progress)
-        except KeyboardInterrupt:
-            interrupted = True
-            phase = Phase(name=name, status="not-run", reason="the run was interrupted")
+        phase = _run_phase(name, commands.get(name), budget.seconds, pod, progress)
         phases.append(phase)
         progress.phase_ended(name, phase.status, phase.ended - phase.started)
-    return tuple(phases), interrupted
+    return tuple(phases)
 
 
 def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod, progress: Progress) -> Phase:
@@ -229,7 +225,7 @@ def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod
     return pod.run(command, progress.phase_note)
 
 
-def _pod_plan(this: _Run, socket: Path) -> PodPlan:
+def _pod_plan(this: _Run, socket: Path, interruption: Interruption) -> PodPlan:
     authority = create_authority()
     return PodPlan(
         rootfs=this.image.rootfs,
@@ -242,6 +238,7 @@ def _pod_plan(this: _Run, socket: Path) -> PodPlan:
         environment=pypi.variables(this.environment, this.profile, this.planted.environment),
         pip_conf=pypi.pip_conf(this.configuration.index_urls(), this.image.default_index_url),
         limits=this.profile.limits,
+        interrupted=lambda: bool(interruption),
         gateway=GatewayPlan(
             registry_socket=socket,
             registry_hosts=this.registry_hosts if this.reaches_registry else (),

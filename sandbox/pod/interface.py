@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +11,6 @@ import msgspec
 from sandbox.profile import Limits, PhaseBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -44,6 +43,8 @@ class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     pip_conf: bytes
     limits: Limits
+    interrupted: Callable[[], bool]
+    """Asked now and then: whether the user wants the run to end."""
     gateway: GatewayPlan
 
     @property

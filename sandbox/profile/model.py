@@ -59,6 +59,8 @@ class Limits(Part, frozen=True, kw_only=True):
     """Size of one phase's trace, MiB; a phase that would pass it is stopped."""
     gateway_mb: Annotated[int, Meta(ge=1, le=1_000)]
     """What the gateway records in the whole run, MiB."""
+    body_kb: Annotated[int, Meta(ge=1, le=16_384)]
+    """What the gateway keeps of one message: a body, a stream or a datagram, KiB. A longer one is a gap."""
     connections: Annotated[int, Meta(ge=1, le=1_048_576)]
     """TCP connections that the gateway holds open at one time."""
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.pod
 
 
 def _pod_processes(bench: Bench) -> list[psutil.Process]:
-    return psutil.Process(bench.pod._init.pid).children(recursive=True)
+    return psutil.Process(bench.pod._namespaces._init.pid).children(recursive=True)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,27 @@ def test_a_trace_over_its_limit_ends_the_phase_and_is_incomplete(start_pod: Star
         phase = bench.python("while True:\n  try: open('/nowhere')\n  except OSError: pass", seconds=60)
         assert phase.status == "killed"
         assert phase.limits == ("trace",)
+        assert phase.trace_complete is False
+
+
+def test_a_survivors_trace_is_held_to_the_limit_while_it_lingers(start_pod: StartPod) -> None:
+    with start_pod(trace_mb=1) as bench:
+        noisy = "while True:\n    try: open('/nowhere')\n    except OSError: pass"
+        phase = bench.python(f"import os, time\nif os.fork() == 0:\n  time.sleep(1)\n  {noisy}")
+        assert phase.status == "completed"
+        bench.pod.linger(20)
+        assert bench.pod.stop() == (phase.name,)
+        assert len(bench.trace(phase)) < 8 << 20
+
+
+def test_a_pod_whose_gateway_dies_ends_and_says_so(start_pod: StartPod) -> None:
+    with start_pod() as bench:
+        before = bench.run("/bin/true")
+        assert before.status == "completed"
+        (gateway,) = (p for p in _pod_processes(bench) if "sandbox.gateway" in p.cmdline() and not p.children())
+        gateway.kill()
+        phase = bench.python("import time; time.sleep(1000)", seconds=30)
+        assert (phase.status, phase.limits) in {("killed", ("pod",)), ("failed", ())}
         assert phase.trace_complete is False
 
 
@@ -109,7 +130,7 @@ with BundleWriter(directory / "bundles", "crashing") as bundle:
     with BubblewrapPod(make_plan(image, directory), bundle.directory) as pod:
         bench = Bench(pod, bundle.directory)
         bench.python("import os, time\\nif os.fork() == 0: time.sleep(1000)")
-        print("init", pod._init.pid, flush=True)
+        print("init", pod._namespaces._init.pid, flush=True)
         bench.python("import time; time.sleep(1000)", seconds=1000)
 """
 
