@@ -57,6 +57,7 @@ demo: setup
 .PHONY: test
 test: ## Set up, then run every test
 test: setup
+	@.ci/debian-packages curl:curl
 	@$(BIN)/python -m pytest
 
 .PHONY: lint

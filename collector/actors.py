@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from collector.aliases import with_true_names
 from collector.compilers import is_compiler, is_compiling, is_preload
 from collector.events import (
     AnyEvent,
@@ -28,6 +29,7 @@ from collector.events import (
     ProcessStart,
 )
 from collector.origins import Origins
+from collector.places import is_misled
 from collector.syscalls.programs import MAX_ARGUMENTS
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ BACKEND: Final = "build-backend"
 TARGET: Final = "target"
 UNKNOWN_DEPENDENCY: Final = "dependency:unknown"
 
+_PYTHON: Final = "/usr/bin/python3"
+"""The image's own interpreter, which a package cannot change; the environment's one it can."""
 _DRIVERS: Final = "/opt/fumehood/"
 _LAUNCHER: Final = f"{_DRIVERS}pip_launcher.py"
 _ISOLATED: Final = ("-I", "-S")
@@ -105,7 +109,7 @@ class Attribution:
         self._wrote: dict[int, set[str]] = {}
         """Files that a pip wrote itself; it may open those again."""
         self._tampered = False
-        """Other code than pip's changed the interpreter that pip is run with."""
+        """The environment's own interpreter was changed: it is trusted no more, whatever it is run with."""
 
     def actor(self, pid: int, ts: float) -> str:
         """Name who a process acted for at a moment that has been attributed already."""
@@ -132,8 +136,11 @@ class Attribution:
         actor = standing.actor
         if actor == BACKEND and not is_compiling(event, self._home):
             actor = standing.below
-        if actor != INSTALLER and not event.errno and self._tampers(event):
+        if not event.errno and self._tampers(event):
+            # By whomever: what a pip unpacks, the package has chosen.
             self._tampered = True
+        if actor == INSTALLER and is_misled(event, self._home):
+            actor = standing.below
         return actor
 
     def _set(self, pid: int, ts: float, standing: _Standing) -> None:
@@ -168,8 +175,8 @@ class Attribution:
     def _executed(self, before: _Standing, event: ProcessExec) -> _Standing:
         if (root := self._root(event)) is not None:
             return root
-        if before.code is _Code.FORK and not self._tampered:
-            if self._is_build_requirement(event):
+        if before.code is _Code.FORK:
+            if self._is_build_requirement(event) and self._is_trusted(event.argv[0]):
                 self._wrote[event.pid] = set()
                 return _Standing(_Code.PIP, before.phase, UNKNOWN_DEPENDENCY, nested=True)
             if event.image in _TOOLS:
@@ -194,7 +201,11 @@ class Attribution:
             return None
         self._roots.add(phase)
         below = self._default(phase)
-        if self._tampered or command[1:3] != _ISOLATED or not "".join(command[3:4]).startswith(_DRIVERS):
+        if (
+            not self._is_trusted(command[0])
+            or command[1:3] != _ISOLATED
+            or not "".join(command[3:4]).startswith(_DRIVERS)
+        ):
             return _Standing(_Code.PACKAGE, phase, below)
         self._wrote[event.pid] = set()
         return _Standing(_Code.PIP if phase in _BUILDING else _Code.DRIVER, phase, below)
@@ -202,8 +213,12 @@ class Attribution:
     def _is_build_requirement(self, event: ProcessExec) -> bool:
         """Whether pip started exactly the command by which it installs what a build needs."""
         argv = event.argv
-        fixed = (f"{self._venv}/bin/python", *_ISOLATED, _LAUNCHER, *_BUILD_REQUIREMENT)
-        return argv[: len(fixed)] == fixed and bool(argv[8:]) and _BUILD_PREFIX.fullmatch(argv[8]) is not None
+        fixed = (*_ISOLATED, _LAUNCHER, *_BUILD_REQUIREMENT)
+        return argv[1:8] == fixed and bool(argv[8:]) and _BUILD_PREFIX.fullmatch(argv[8]) is not None
+
+    def _is_trusted(self, interpreter: str) -> bool:
+        """Whether what this interpreter runs is what its command line says."""
+        return interpreter == _PYTHON or (interpreter == f"{self._venv}/bin/python" and not self._tampered)
 
     def _source(self, event: ProcessExec, pip: _Standing) -> str:
         """Whose code a child of pip runs: the source tree it was started in tells, where a tree has a name."""
@@ -278,5 +293,5 @@ def attribute(events: Iterable[AnyEvent], processes: ProcessTable, manifest: Man
         The events in the same order.
     """
     attribution = Attribution(processes, manifest)
-    attributed = [attribution.attributed(event) for event in events]
+    attributed = [attribution.attributed(event) for event in with_true_names(events, manifest.home)]
     return Origins(attributed, processes, attribution.actor).explained()

@@ -12,7 +12,7 @@ import msgspec
 import zstandard
 
 from collector.errors import BundleError
-from collector.manifest import BUNDLE_SCHEMA, Bait, FileEntry, Manifest
+from collector.manifest import BUNDLE_SCHEMA, PHASES, Bait, FileEntry, Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,9 @@ _MAX_WINDOW: Final = 64 << 20
 _CHUNK: Final = 1 << 16
 _FEED: Final = 1 << 8
 """Compressed bytes given to zstd at once: a block of 4 bytes can hold 128 KiB, so one step makes at most 8 MiB."""
+
+_LATEST: Final = 1e11
+"""No run begins later, in seconds since the epoch."""
 
 _T = TypeVar("_T")
 
@@ -58,6 +61,7 @@ class Bundle:
         """
         names = _content(path)
         manifest = _manifest(path / MANIFEST)
+        _check_phases(path, manifest)
         _check_names(path, names, manifest)
         for name, entry in sorted(manifest.files.items()):
             _check_file(path, name, entry)
@@ -156,18 +160,37 @@ def _manifest(path: Path) -> Manifest:
     return _decode(content, Manifest, str(path))
 
 
+def _check_phases(path: Path, manifest: Manifest) -> None:
+    """Phases that no run can have: rules and the clock would pass over what happened in them."""
+    seen: set[str] = set()
+    for phase in manifest.phases:
+        if phase.name not in PHASES:
+            raise BundleError(f"{path}: the manifest has a phase {phase.name[:40]!r}, which is not known here")
+        if phase.name in seen:
+            raise BundleError(f"{path}: the manifest has the phase {phase.name!r} twice")
+        seen.add(phase.name)
+        if phase.trace and not phase.argv:
+            raise BundleError(f"{path}: the manifest names a trace and no command for the phase {phase.name!r}")
+        coverage = phase.coverage
+        counts = (phase.survivors, coverage.planned, coverage.reached) if coverage else (phase.survivors,)
+        if min(phase.started, phase.ended, *counts) < 0 or max(phase.started, phase.ended) > _LATEST:
+            raise BundleError(f"{path}: the manifest has impossible times or counts for the phase {phase.name!r}")
+
+
 def _check_names(path: Path, names: set[str], manifest: Manifest) -> None:
     for name in sorted(manifest.files):
         if name == MANIFEST or any(part in {"", ".", ".."} for part in name.split("/")) or "\0" in name:
-            raise BundleError(f"{path}: the manifest lists {name!r}, which is not a name inside the bundle")
+            raise BundleError(f"{path}: the manifest lists {name[:200]!r}, which is not a name inside the bundle")
         if name not in names:
-            raise BundleError(f"{path}: {name!r} is listed in the manifest but missing; the bundle is not whole")
+            raise BundleError(f"{path}: {name[:200]!r} is listed in the manifest but missing; the bundle is not whole")
     for name in sorted(names - set(manifest.files) - {MANIFEST}):
         raise BundleError(f"{path}: {name!r} is not listed in the manifest; remove it: a sealed bundle is not added to")
     wanted = [BAIT, GATEWAY, *(phase.trace for phase in manifest.phases if phase.trace)]
     for name in wanted:
         if name not in manifest.files:
-            raise BundleError(f"{path}: the manifest does not list {name!r}, which it needs; the bundle is not whole")
+            raise BundleError(
+                f"{path}: the manifest does not list {name[:200]!r}, which it needs; the bundle is not whole"
+            )
 
 
 def _check_file(path: Path, name: str, entry: FileEntry) -> None:

@@ -46,7 +46,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
     redactor = Redactor.of(bait)
     report = Report(
         verdict=verdict.verdict,
-        reasons=verdict.reasons,
+        reasons=tuple(excerpt(reason) for reason in verdict.reasons),
         package=manifest.package,
         profile=manifest.profile,
         phases=tuple(_phase(phase, timeline.traces.get(phase.name)) for phase in manifest.phases),

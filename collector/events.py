@@ -49,7 +49,8 @@ class ProcessExec(Event, frozen=True, kw_only=True, tag="process.exec"):
     parent_image: str = ""
     parent_argv: tuple[str, ...] = ()
     stdio: str = ""
-    """`ip:port` when standard input, output or error is a connected internet socket."""
+    """`ip:port` when standard input, output or error is a connected internet socket, or a terminal whose other end a
+    parent with such a socket holds (pty.spawn)."""
     origin: str = ""
     """How the program file (or the script an interpreter was given) came to be, when this run made it:
     `written` (by a process of this run), `downloaded` (its writer, or a parent of it, had fetched something from a

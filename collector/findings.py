@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.events import AnyEvent
+from collector.manifest import PHASES
 from collector.sigma.correlate import Correlation
 from collector.sigma.fields import getters_by_kind
 from collector.sigma.rule import LEVELS, Level, Rule, RuleSet, Selection
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 MAX_EVIDENCE = 20
 """Most events that one finding carries."""
-
-PHASES = ("dependencies", "install", "startup", "import", "exercise", "linger")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from collector.records import (
     ConnectionRecord,
     DatagramRecord,
     DnsRecord,
+    EndRecord,
     GatewayRecord,
     HttpRecord,
     LimitRecord,
@@ -21,7 +22,7 @@ from collector.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 GATEWAY: Final = "gateway.jsonl.zst"
 """Name of the gateway's record in a bundle."""
@@ -48,7 +49,7 @@ class GatewayLog:
     raw: tuple[Located[RawRecord], ...] = ()
     datagrams: tuple[Located[DatagramRecord], ...] = ()
     limits: tuple[str, ...] = ()
-    """What the gateway stopped recording, sorted, each once."""
+    """What is missing in the record, sorted, each once."""
     unparsed: int = 0
     """Lines that are no record."""
 
@@ -82,9 +83,21 @@ def read(lines: Iterable[bytes], file: str = GATEWAY) -> GatewayLog:
         http=_only(records, HttpRecord),
         raw=_only(records, RawRecord),
         datagrams=_only(records, DatagramRecord),
-        limits=tuple(sorted({located.record.what for located in _only(records, LimitRecord)})),
+        limits=tuple(sorted({*(limit.record.what for limit in _only(records, LimitRecord)), *_missing(records)})),
         unparsed=unparsed,
     )
+
+
+def _missing(records: list[Located[GatewayRecord]]) -> Iterator[str]:
+    """Say what the record itself shows to be missing: its end, lines, or parts of what was sent."""
+    ends = _only(records, EndRecord)
+    if not ends:
+        yield "it stops before the gateway ended"
+    elif ends[-1].record.records != len(records) - 1:
+        yield f"{len(records) - 1} of {ends[-1].record.records} records are there"
+    sent = (located.record for located in records)
+    if cut := sum(isinstance(record, HttpRecord | RawRecord | DatagramRecord) and record.truncated for record in sent):
+        yield f"{cut} messages were longer than what is kept of one" if cut > 1 else "1 message was cut: it is too long"
 
 
 def address(text: str) -> str:

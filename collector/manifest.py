@@ -8,6 +8,9 @@ import msgspec
 
 BUNDLE_SCHEMA = "fumehood.bundle/1"
 
+PHASES = ("dependencies", "install", "startup", "import", "exercise", "linger")
+"""Names of the phases, in the order in which they run."""
+
 PhaseStatus = Literal["completed", "failed", "timed-out", "killed", "oom", "not-run"]
 
 

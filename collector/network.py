@@ -28,7 +28,15 @@ MAX_TEXT: Final = 4096
 """Characters of a body or payload that an event holds; bait is searched in all that was recorded."""
 UNJOINED: Final = "names-joined"
 """The limit that is named when more names were asked for than are searched for bait in pieces."""
-_METADATA: Final = frozenset({"169.254.169.254", "fd00:ec2::254", "169.254.170.2", "metadata.google.internal"})
+_METADATA: Final = frozenset(
+    {
+        # Most clouds; containers' and pods' own credentials; two clouds with an address of their own.
+        *("169.254.169.254", "fd00:ec2::254", "169.254.170.2", "169.254.170.23", "fd00:ec2::23"),
+        *("100.100.100.200", "192.0.0.192"),
+        *("metadata.google.internal", "metadata.goog", "metadata", "instance-data", "instance-data.ec2.internal"),
+    }
+)
+"""Addresses and names of cloud metadata services. None of them leads out of a cloud's own network."""
 _SERVED: Final = "registry"
 
 
@@ -37,7 +45,7 @@ class Roles:
 
     def __init__(self, registry_hosts: Iterable[str]) -> None:
         """Take the hosts that counted as the registry."""
-        self._registry = frozenset(host.lower().rstrip(".") for host in registry_hosts)
+        self._registry = frozenset(host.lower().rstrip(".") for host in registry_hosts) - {""}
 
     def of(self, host: str, ip: str = "") -> str:
         """Name the role of a peer.

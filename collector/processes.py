@@ -97,12 +97,12 @@ class ProcessTable:
 
     def ancestors(self, pid: int, ts: float | None = None) -> tuple[Process, ...]:
         """The processes above this one, nearest first, up to the phase's root."""
-        line: list[Process] = []
+        line: dict[int, Process] = {}
         process = self.get(pid, ts)
-        while process is not None and process not in line:
-            line.append(process)
+        while process is not None and id(process) not in line:
+            line[id(process)] = process
             process = self.get(process.parent, process.started) if process.parent else None
-        return tuple(line[1:])
+        return tuple(line.values())[1:]
 
 
 class Peer(msgspec.Struct, frozen=True):

@@ -109,8 +109,15 @@ class LimitRecord(Record, frozen=True, kw_only=True, tag="limit"):
     what: str
 
 
+class EndRecord(Record, frozen=True, kw_only=True, tag="end"):
+    """The gateway ended in order. The last record; without it the file tells less than there was."""
+
+    records: int
+    """Records before this one."""
+
+
 GatewayRecord: TypeAlias = (
-    DnsRecord | ConnectionRecord | TlsRecord | HttpRecord | RawRecord | DatagramRecord | LimitRecord
+    DnsRecord | ConnectionRecord | TlsRecord | HttpRecord | RawRecord | DatagramRecord | LimitRecord | EndRecord
 )
 
 

@@ -111,5 +111,5 @@ def _counts(trace: Trace) -> TraceCounts:
     """
     counts = trace.counts
     if trace.root_seen:
-        return msgspec.structs.replace(counts, unparsed=counts.unparsed + trace.orphans) if trace.orphans else counts
+        return msgspec.structs.replace(counts, unparsed=counts.unparsed + trace.orphans, ended=trace.root_ended)
     return msgspec.structs.replace(counts, unparsed=counts.lines)

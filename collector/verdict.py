@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from collector.manifest import PHASES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -63,6 +65,8 @@ def gaps(manifest: Manifest, timeline: Timeline) -> Iterator[str]:
         yield "the run was interrupted before its end"
     if not manifest.phases:
         yield "no phase was run"
+    elif missing := [name for name in PHASES if name not in {phase.name for phase in manifest.phases}]:
+        yield f"the manifest says nothing of {', '.join(missing)}"
     for phase in manifest.phases:
         yield from _unfinished(phase)
         yield from _trace_gaps(phase, timeline.traces.get(phase.name))
@@ -125,6 +129,8 @@ def _trace_gaps(phase: Phase, counts: TraceCounts | None) -> Iterator[str]:
         line = counts.first_unparsed_line
         first = f" (the first at {phase.trace}:{line})" if line else ""
         yield _not_understood(counts.unparsed, f"the trace of {phase.name}") + first
+    elif phase.status == "completed" and phase.trace_complete and not counts.ended:
+        yield f"the trace of {phase.name} stops before its command ended"
 
 
 def _not_understood(lines: int, where: str) -> str:

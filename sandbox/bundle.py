@@ -7,14 +7,17 @@ import hashlib
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 import zstandard
 
 from collector.manifest import FileEntry, Manifest
+from sandbox.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -34,17 +37,19 @@ class BundleWriter:
             bundles: Directory of all bundles; made when missing.
             run: Id of the run.
         """
-        bundles.mkdir(parents=True, exist_ok=True)
-        remove_stale(bundles)
         self._bundles = bundles
         self.directory = bundles / f"{run}{_PARTIAL}"
-        unlocked = bundles / f".{run}"
-        unlocked.mkdir(mode=0o700)
-        # Held while the worker lives, however it ends: tells a directory in use from one left by a crash. Taken
-        # before the directory has the name by which another run's `remove_stale` would find it.
-        self._lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        unlocked.rename(self.directory)
+        try:
+            bundles.mkdir(parents=True, exist_ok=True)
+            with _registered(bundles):
+                _remove_stale(bundles)
+                self.directory.mkdir(mode=0o700)
+                # Held while the worker lives, however it ends: tells a directory in use from one left by a crash.
+                self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError as error:
+            where = "set FUMEHOOD_BUNDLES to a directory that you can write to"
+            raise UsageError(f"bundles cannot be written to {bundles}: {error.strerror}; {where}") from error
         self._files: dict[str, FileEntry] = {}
 
     def __enter__(self) -> Self:
@@ -55,9 +60,8 @@ class BundleWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove what was not sealed."""
+        shutil.rmtree(self.directory)
         os.close(self._lock)
-        if self.directory.exists():
-            shutil.rmtree(self.directory)
 
     def add(self, name: str, content: bytes) -> None:
         """Add a file; compressed when `name` ends in `.zst`."""
@@ -104,21 +108,33 @@ class BundleWriter:
         return target
 
 
-def remove_stale(bundles: Path) -> tuple[str, ...]:
-    """Remove directories that crashed runs left (their pods died with their workers); returns their names."""
-    removed = []
+@contextmanager
+def _registered(bundles: Path) -> Iterator[None]:
+    """Alone among all workers: between a directory's making and its locking nobody may take it for a crash's."""
+    descriptor = os.open(bundles / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(bundles: Path) -> None:
+    """Remove what crashed runs left; their pods died with their workers."""
     for directory in sorted(bundles.glob(f"*{_PARTIAL}")):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            # Its worker was just removing it.
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
         else:
-            shutil.rmtree(directory)
-            removed.append(directory.name)
+            shutil.rmtree(directory, ignore_errors=True)
         finally:
             os.close(descriptor)
-    return tuple(removed)
 
 
 def _sync(path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import click
+from click.shell_completion import CompletionItem
 
 from sandbox import commands
 
@@ -47,6 +48,7 @@ Exit codes:
   2  wrong usage: the package, file or option cannot be used
   3  inconclusive: the run did not see everything
   4  fumehood's own fault, or something missing on this machine
+  130  interrupted (Ctrl-C) before there was evidence; later, the run ends early and is reported
 """
 
 
@@ -67,8 +69,14 @@ def cli(verbose: int) -> None:
     commands.configure_logging(verbose)
 
 
+def _complete_package(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    purl = "pkg:pypi/"
+    # `file` leaves it to the shell, which knows about files.
+    return [CompletionItem(purl)] if typed and purl.startswith(typed) else [CompletionItem(typed, type="file")]
+
+
 @cli.command(epilog=_EXIT_CODES)
-@click.argument("package")
+@click.argument("package", shell_complete=_complete_package)
 @click.option(
     "--artefact",
     type=click.Choice(["auto", "wheel", "sdist"]),
@@ -197,23 +205,23 @@ def pods() -> None:
 
 @pods.command()
 def prune() -> int:
-    """Remove containers that a crash left, and images that are no longer current.
+    """Remove containers that a crash left, and the pods' images, which the next Docker pod makes again.
 
-    Containers of runs that are going on are left alone. Every start of a Docker pod removes what crashes left too;
+    What runs that are going on use is left alone. Every start of a Docker pod removes what crashes left too;
     the embedded pod leaves nothing.
     """
     return commands.prune_pods()
 
 
 @cli.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 def completion(shell: str) -> int:
-    """Print the script that makes SHELL complete fumehood's commands and options.
+    """Print the script that makes SHELL (bash, zsh or fish) complete fumehood's commands and options.
 
     \b
-    bash: fumehood completion bash > ~/.local/share/bash-completion/completions/fumehood
-    zsh:  fumehood completion zsh > a directory of your $fpath, as _fumehood
-    fish: fumehood completion fish > ~/.config/fish/completions/fumehood.fish
+    bash: add to ~/.bashrc:                   source <(fumehood completion bash)
+    zsh:  add to ~/.zshrc, after compinit:    source <(fumehood completion zsh)
+    fish: add to ~/.config/fish/config.fish:  fumehood completion fish | source
     """
     return commands.completion(cli, shell)
 

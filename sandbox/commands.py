@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
+import shlex
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import click
 import msgspec
@@ -21,8 +23,9 @@ from sandbox.resources import rules_directory
 from sandbox.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from collector.events import Event
     from collector.report import Report
     from collector.sigma.rule import RuleSet
     from sandbox.pod.choose import PodName
@@ -30,6 +33,18 @@ if TYPE_CHECKING:
 FailOn: TypeAlias = Literal["suspicious", "malicious", "never"]
 
 _CLEAN, _FOUND, _USAGE, _INCONCLUSIVE, _FAULT, _INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_ELSEWHERE: Final = "set FUMEHOOD_BUNDLES and FUMEHOOD_CACHE to other directories"
+_MACHINE: Final = {
+    errno.ENOSPC: f"free some space, or {_ELSEWHERE}",
+    errno.EDQUOT: f"free some space, or {_ELSEWHERE}",
+    errno.EACCES: f"make it writable for you, or {_ELSEWHERE}",
+    errno.EPERM: f"make it writable for you, or {_ELSEWHERE}",
+    errno.EROFS: f"make it writable for you, or {_ELSEWHERE}",
+    errno.EEXIST: f"it is not a directory; {_ELSEWHERE}",
+    errno.ENOTDIR: f"a part of it is not a directory; {_ELSEWHERE}",
+}
+"""What to do about errors of the machine, by error number."""
 
 
 class Reporting(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +71,10 @@ def configure_logging(verbose: int) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            # Plain: the other formatters show local variables, and those may be bait or an index's password.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -83,11 +101,20 @@ def run(  # noqa: PLR0913 - the options of the command
     settings = Settings.from_environment(os.environ)
     wanted = Wanted(pod=pod, runtime=runtime)
     job = Job(package=package, artefact=artefact, profile=load_profile(profile), pod=wanted)
+    # Mistakes in what comes after the run are told before it.
+    _check_output(reporting.output)
+    given = _load_rules(reporting.rules) if reporting.rules else None
     with ThreadPoolExecutor(1) as pool:
         loading: list[Future[RuleSet]] = []
         with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
-            bundle = run_job(job, settings, progress, lambda: loading.append(pool.submit(_load_rules, reporting.rules)))
-        return _report(bundle, loading[0].result(), reporting)
+            bundle = run_job(
+                job, settings, progress, lambda: loading.append(pool.submit(lambda: given or _load_rules()))
+            )
+        try:
+            return _report(bundle, loading[0].result(), reporting)
+        except BaseException:
+            click.echo(f"the evidence is kept; to report again: fumehood report {shlex.quote(str(bundle))}", err=True)
+            raise
 
 
 def report(bundle: Path, reporting: Reporting) -> int:
@@ -95,7 +122,7 @@ def report(bundle: Path, reporting: Reporting) -> int:
     return _report(bundle, _load_rules(reporting.rules), reporting)
 
 
-def _load_rules(directory: Path | None) -> RuleSet:
+def _load_rules(directory: Path | None = None) -> RuleSet:
     from collector.sigma.load import load_rules
 
     return load_rules(directory or rules_directory())
@@ -108,26 +135,48 @@ def _report(bundle: Path, rules: RuleSet, reporting: Reporting) -> int:
     from sandbox.terminal.report import render_report
 
     made = analyse(Bundle.open(bundle), rules)
+    text = io.StringIO()
     if reporting.form == "json":
-        _write(to_json(made), reporting.output)
+        _write([to_json(made)], reporting.output)
     elif reporting.output is not None:
-        text = io.StringIO()
         render_report(made, Console(file=text, width=100, no_color=True), bundle=bundle)
-        _write(text.getvalue().encode(), reporting.output)
+        _write([text.getvalue().encode()], reporting.output)
     else:
-        render_report(made, Console(highlight=False), bundle=bundle)
+        terminal, raw = Console(highlight=False), io.BytesIO()
+        file = io.TextIOWrapper(raw, terminal.encoding, "backslashreplace", write_through=True)
+        like = Console(file=file, highlight=False, force_terminal=terminal.is_terminal, width=terminal.width)
+        render_report(made, like, bundle=bundle)
+        _write([raw.getvalue()])
     return _exit_code(made, reporting.fail_on)
 
 
-def _write(content: bytes, output: Path | None) -> None:
+def _check_output(output: Path | None) -> None:
+    """Raise UsageError when a report could not be written to `output`."""
     if output is None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        return
+    if not output.parent.is_dir():
+        raise UsageError(f"cannot write {output}: there is no directory {output.parent}; choose another --output")
+    if not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise UsageError(f"cannot write {output}: {os.strerror(errno.EACCES)}; choose another --output")
+
+
+def _write(pieces: Iterable[bytes], output: Path | None = None) -> None:
+    """Write to a file, or to standard output, whose reader (head, less) may have seen enough."""
+    if output is not None:
+        try:
+            output.write_bytes(b"".join(pieces))
+        except OSError as error:
+            raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
         return
     try:
-        output.write_bytes(content)
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
     except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
+        # What is still buffered would fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise SandboxError(f"cannot write to standard output: {error.strerror}; try --output") from error
 
 
 def _exit_code(made: Report, fail_on: FailOn) -> int:
@@ -143,21 +192,50 @@ def events(bundle: Path, wanted: EventFilter) -> int:
     from collector.bundle import Bundle
     from collector.text import render
 
-    for event in timeline.build(Bundle.open(bundle)).events:
-        kind = type(event).__struct_config__.tag
-        if wanted.phase not in (None, event.phase) or wanted.actor not in (None, event.actor):
-            continue
-        if wanted.kind is not None and not f"{kind}.".startswith(f"{wanted.kind}."):
-            continue
-        click.echo(render(event, source=True))
+    opened = Bundle.open(bundle)
+    _check_filter(wanted, [phase.name for phase in opened.manifest.phases])
+    happened = timeline.build(opened).events
+    chosen = [event for event in happened if _wants(wanted, event)]
+    if not chosen:
+        actors = ", ".join(sorted({event.actor for event in happened})) or "none"
+        click.echo(f"no event matches; actors in this bundle: {actors}", err=True)
+    _write(f"{render(event, source=True)}\n".encode() for event in chosen)
     return _CLEAN
+
+
+def _check_filter(wanted: EventFilter, phases: list[str]) -> None:
+    """Raise UsageError for a phase or kind that cannot be, which would look like `nothing happened`."""
+    from collector.events import AnyEvent
+
+    if wanted.phase is not None and wanted.phase not in phases:
+        raise UsageError(f"there is no phase {wanted.phase!r} in this bundle; it has {', '.join(phases)}")
+    kinds = sorted(_kind(event) for event in get_args(AnyEvent))
+    if wanted.kind is not None and not any(_is_kind(kind, wanted.kind) for kind in kinds):
+        raise UsageError(f"there is no kind {wanted.kind!r}; there are {', '.join(kinds)}")
+
+
+def _wants(wanted: EventFilter, event: Event) -> bool:
+    return (
+        wanted.phase in {None, event.phase}
+        and wanted.actor in {None, event.actor}
+        and (wanted.kind is None or _is_kind(_kind(type(event)), wanted.kind))
+    )
+
+
+def _kind(event: type[Event]) -> str:
+    return str(event.__struct_config__.tag)
+
+
+def _is_kind(kind: str, wanted: str) -> bool:
+    return f"{kind}.".startswith(f"{wanted}.")
 
 
 def list_rules(directory: Path | None) -> int:
     """List rules."""
-    for rule in _load_rules(directory).rules:
-        techniques = ",".join(rule.attack) or "-"
-        click.echo(f"{rule.level:<13} {rule.name:<36} {techniques:<24} {rule.title}")
+    _write(
+        f"{rule.level:<13} {rule.name:<36} {','.join(rule.attack) or '-':<24} {rule.title}\n".encode()
+        for rule in _load_rules(directory).rules
+    )
     return _CLEAN
 
 
@@ -184,7 +262,7 @@ def prune_pods() -> int:
 
     client = engine.connect()
     try:
-        removed = labels.prune(client, _current_images(client))
+        removed = labels.prune(client)
     finally:
         client.close()
     for kind, names in (("container", removed.containers), ("image", removed.images)):
@@ -204,7 +282,7 @@ def completion(command: click.Command, shell: str) -> int:
     return _CLEAN
 
 
-def guarded(command: Callable[[], int]) -> int:  # noqa: PLR0911 - one for each end
+def guarded(command: Callable[[], int]) -> int:
     """Run a command; every way it may end becomes an exit code and, where it failed, one line."""
     from collector.errors import CollectorError
 
@@ -219,13 +297,17 @@ def guarded(command: Callable[[], int]) -> int:  # noqa: PLR0911 - one for each 
         click.echo(f"fumehood: {error}", err=True)
         return _USAGE if isinstance(error, UsageError | CollectorError) else _FAULT
     except (KeyboardInterrupt, click.Abort):
-        click.echo("fumehood: interrupted; nothing of the run is left", err=True)
+        click.echo("fumehood: interrupted; nothing is left running", err=True)
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _CLEAN
     except Exception as error:  # noqa: BLE001 - the job boundary: whatever it is, it is our fault and exit code 4
-        structlog.get_logger(__name__).exception("internal error")
-        click.echo(f"fumehood: internal error ({type(error).__name__}); this is a bug, please report it", err=True)
+        structlog.get_logger(__name__).info("what went wrong", exc_info=error)
+        click.echo(f"fumehood: {_fault(error)}", err=True)
         return _FAULT
+
+
+def _fault(error: Exception) -> str:
+    """Describe an error that nobody foresaw in one line; a machine that is full or locked up is not a bug."""
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; {_MACHINE[error.errno]}"
+    return f"internal error ({type(error).__name__}); this is a bug: report what `fumehood -v ...` says"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
-import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -18,11 +17,13 @@ from collector.manifest import Profile as ProfileRecord
 from sandbox import images, versions
 from sandbox.bait import Planted, plant
 from sandbox.bundle import BundleWriter
+from sandbox.errors import SandboxError
 from sandbox.gateway.ca import create_authority
 from sandbox.images import BaseImage
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
+from sandbox.interruption import Interruption
 from sandbox.phases import pypi
-from sandbox.pod import choose
+from sandbox.pod import choose, outcome
 from sandbox.pod.interface import GatewayPlan, Pod, PodPlan, Sample
 from sandbox.profile import Profile
 from sandbox.registry.cache import Cache
@@ -30,7 +31,8 @@ from sandbox.registry.fetch import Fetcher
 from sandbox.registry.proxy import RegistryProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sandbox.pod.interface import PhaseCommand
     from sandbox.settings import Settings
@@ -69,6 +71,12 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
         return self.profile.egress.registry and configured
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know about how packages were fetched."""
+        ignored = self.configuration.ignored
+        return (f"settings of pip that were not consulted: {', '.join(ignored)}",) if ignored else ()
+
+    @property
     def registry_hosts(self) -> tuple[str, ...]:
         """Hosts that are the registry: the client's defaults, recorded in the image, and the configured indexes."""
         configured = (urlsplit(url).hostname or "" for url in self.configuration.index_urls())
@@ -94,29 +102,43 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
     configuration = read_pip_configuration()
     image = images.ensure(job.profile.image, settings.cache, progress.step)
     progress.step(f"fetching {job.package}")
-    artefact = resolve(
-        job.package,
-        artefact=job.artefact,
-        configuration=configuration,
-        cache=settings.cache,
-        python=image.image.python,
-    )
-    this = _Run(
-        identifier=secrets.token_hex(8),
-        created=datetime.now(UTC),
-        profile=job.profile,
-        image=image,
-        artefact=artefact,
-        planted=plant(job.profile),
-        environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
-        configuration=configuration,
-        pod=job.pod,
-    )
-    _log.info("run starts", run=this.identifier, purl=artefact.purl, sha256=artefact.sha256)
-    with BundleWriter(settings.bundles, this.identifier) as bundle:
+    identifier = secrets.token_hex(8)
+    with _room_for_evidence(settings.bundles), BundleWriter(settings.bundles, identifier) as bundle:
+        artefact = resolve(
+            job.package,
+            artefact=job.artefact,
+            configuration=configuration,
+            cache=settings.cache,
+            copies=bundle.directory / "artefact",
+            python=image.image.python,
+        )
+        this = _Run(
+            identifier=identifier,
+            created=datetime.now(UTC),
+            profile=job.profile,
+            image=image,
+            artefact=artefact,
+            planted=plant(job.profile),
+            environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
+            configuration=configuration,
+            pod=job.pod,
+        )
+        _log.info("run starts", run=identifier, purl=artefact.purl, sha256=artefact.sha256)
         evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile)
         progress.step("sealing the evidence")
         return _seal(this, evidence, bundle)
+
+
+@contextmanager
+def _room_for_evidence(bundles: Path) -> Iterator[None]:
+    """Say what to do when the disk is full; any other fault of the disk is passed on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        message = f"the evidence cannot be written: {error.strerror}; free some space below {bundles}"
+        raise SandboxError(f"{message}, or set FUMEHOOD_BUNDLES") from error
 
 
 class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,9 +154,8 @@ class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
 def _run_in_pod(
     this: _Run, settings: Settings, directory: Path, progress: Progress, meanwhile: Callable[[], None]
 ) -> _Evidence:
-    # The socket's path must be short (108 bytes), which the bundles' directory need not be.
-    with tempfile.TemporaryDirectory(prefix="fumehood-") as short, ExitStack() as stack:
-        socket = Path(short) / "registry.sock"
+    with ExitStack() as stack:
+        socket = directory / "registry.sock"
         proxy = None
         if this.reaches_registry:
             fetcher = stack.enter_context(
@@ -144,17 +165,18 @@ def _run_in_pod(
             proxy = stack.enter_context(RegistryProxy(socket, records, fetcher, this.image.default_index_url))
         else:
             socket.touch()
-        plan = _pod_plan(this, socket)
+        interruption = stack.enter_context(Interruption())
+        plan = _pod_plan(this, socket, interruption)
         pod = stack.enter_context(choose.choose(this.pod, plan, directory, settings.cache, progress.step))
         meanwhile()
-        phases, interrupted = _run_phases(this, pod, progress)
+        phases = _run_phases(this, pod, progress, interruption)
         unfinished = pod.stop()
         return _Evidence(
             phases=tuple(
                 msgspec.structs.replace(phase, trace_complete=phase.trace_complete and phase.name not in unfinished)
                 for phase in phases
             ),
-            interrupted=interrupted,
+            interrupted=bool(interruption),
             isolation=pod.isolation,
             samples=pod.samples(),
             registry_hosts=tuple(sorted({*this.registry_hosts, *(proxy.link_hosts if proxy else ())})),
@@ -179,7 +201,7 @@ def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter) -> Path:
     )
 
 
-def _run_phases(this: _Run, pod: Pod, progress: Progress) -> tuple[tuple[Phase, ...], bool]:
+def _run_phases(this: _Run, pod: Pod, progress: Progress, interruption: Interruption) -> tuple[Phase, ...]:
     """Every phase is tried, whatever became of the one before; an interruption ends them all."""
     profile, artefact = this.profile, this.artefact
     commands = {
@@ -187,20 +209,15 @@ def _run_phases(this: _Run, pod: Pod, progress: Progress) -> tuple[tuple[Phase, 
         for command in pypi.commands(this.environment, profile, artefact.name, artefact.filename, artefact.requires)
     }
     phases: list[Phase] = []
-    interrupted = False
     for name, budget in profile.phases.items():
-        if interrupted:
-            phases.append(Phase(name=name, status="not-run", reason="the run was interrupted"))
+        if interruption:
+            phases.append(Phase(name=name, status="not-run", reason=outcome.INTERRUPTED_REASON))
             continue
         progress.phase_started(name, budget.seconds)
-        try:
-            phase = _run_phase(name, commands.get(name), budget.seconds, pod, progress)
-        except KeyboardInterrupt:
-            interrupted = True
-            phase = Phase(name=name, status="not-run", reason="the run was interrupted")
+        phase = _run_phase(name, commands.get(name), budget.seconds, pod, progress)
         phases.append(phase)
         progress.phase_ended(name, phase.status, phase.ended - phase.started)
-    return tuple(phases), interrupted
+    return tuple(phases)
 
 
 def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod, progress: Progress) -> Phase:
@@ -211,7 +228,7 @@ def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod
     return pod.run(command, progress.phase_note)
 
 
-def _pod_plan(this: _Run, socket: Path) -> PodPlan:
+def _pod_plan(this: _Run, socket: Path, interruption: Interruption) -> PodPlan:
     authority = create_authority()
     return PodPlan(
         rootfs=this.image.rootfs,
@@ -224,6 +241,7 @@ def _pod_plan(this: _Run, socket: Path) -> PodPlan:
         environment=pypi.variables(this.environment, this.profile, this.planted.environment),
         pip_conf=pypi.pip_conf(this.configuration.index_urls(), this.image.default_index_url),
         limits=this.profile.limits,
+        interrupted=lambda: bool(interruption),
         gateway=GatewayPlan(
             registry_socket=socket,
             registry_hosts=this.registry_hosts if this.reaches_registry else (),
@@ -250,7 +268,7 @@ def _manifest(this: _Run, evidence: _Evidence) -> Manifest:
         site_packages=this.environment.site_packages,
         user=this.profile.persona.user,
         phases=evidence.phases,
-        notes=this.artefact.notes,
+        notes=this.artefact.notes + this.notes,
         interrupted=evidence.interrupted,
         files={},
     )

@@ -7,7 +7,6 @@ single events is refused with a reason rather than taken for "does not match".
 from __future__ import annotations
 
 import operator
-import re
 from functools import partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ from sigma.conditions import (
     ConditionOR,
     ConditionValueExpression,
 )
-from sigma.policy import default_policy
 from sigma.types import (
     CompareOperators,
     SigmaBool,
@@ -39,6 +37,7 @@ from sigma.types import (
 from collector.errors import RuleError
 from collector.sigma.fields import getters_by_kind
 from collector.sigma.plan import possible_kinds, selective_first
+from collector.sigma.regex import regex_test
 from collector.sigma.rule import Predicate, Selection
 from collector.sigma.strings import Test, any_of, glob_of
 from collector.sigma.view import View, absent
@@ -160,7 +159,7 @@ def _field_test(field: str, value: SigmaType) -> Predicate:
         (SigmaBool, lambda field, value: _scalar_test(field, value.boolean)),
         (SigmaNull, lambda field, _: _presence_test(field, present=False)),
         (SigmaExists, lambda field, value: _presence_test(field, present=value.exists)),
-        (SigmaRegularExpression, lambda field, value: _text_test(field, _regex_test(value))),
+        (SigmaRegularExpression, lambda field, value: _text_test(field, regex_test(value))),
         (SigmaCIDRExpression, lambda field, value: _text_test(field, partial(_in_network, value.network))),
         (SigmaCompareExpression, _compare_test),
         (SigmaFieldReference, _reference_test),
@@ -195,7 +194,13 @@ def _strings_test(field: str, values: Iterable[SigmaString], *, cased: bool) -> 
 
 
 def _text_test(field: str, test: Test) -> Predicate:
-    return lambda view: any(test(text) for text in view.texts(field))
+    def predicate(view: View) -> bool:
+        for text in view.texts(field):  # noqa: SIM110
+            if test(text):
+                return True
+        return False
+
+    return predicate
 
 
 def _scalar_test(field: str, wanted: float | bool) -> Predicate:
@@ -209,25 +214,6 @@ def _scalar_test(field: str, wanted: float | bool) -> Predicate:
         return value == wanted
 
     return predicate
-
-
-def _regex_test(value: SigmaRegularExpression) -> Test:
-    if value.regexp.contains_placeholder():
-        raise RuleError(f"the placeholder in {str(value.regexp)!a} cannot be filled in; write the values out")
-    flags = re.NOFLAG
-    for flag in value.flags:
-        flags |= value.sigma_to_python_flags[flag]
-    # pySigma's engine is RE2: hostile strings cannot make it backtrack, so their length need not be bounded here.
-    search = default_policy.regex_engine.compile(str(value.regexp), flags).search
-
-    def test(text: str) -> bool:
-        try:
-            return search(text) is not None
-        except UnicodeEncodeError:
-            # RE2 works on UTF-8, which has no place for the halves of surrogate pairs.
-            return search(text.encode("utf-8", "replace").decode()) is not None
-
-    return test
 
 
 def _in_network(network: IPv4Network | IPv6Network, text: str) -> bool:
@@ -278,7 +264,7 @@ def _keyword_test(value: SigmaType) -> Predicate:
         case SigmaExpansion():
             return _any([_keyword_test(inner) for inner in value.values])
         case SigmaRegularExpression():
-            regex = _regex_test(value)
+            regex = regex_test(value)
             return lambda view: any(regex(text) for name in view.names() for text in view.texts(name))
         case SigmaNumber() if not isinstance(value, SigmaTimestampPart):
             value = SigmaString(str(value.number))

@@ -104,7 +104,11 @@ CATEGORIES: tuple[Category, ...] = (
             _field("ParentCommandLine", parent_command_line, "arguments of the parent, joined with spaces"),
             _field("ParentProcessId", "parent", "process id of the parent"),
             _field("User", lambda _, context: context.user, "name of the tracee's user"),
-            _field("Stdio", "stdio", "`ip:port` when standard input, output or error is an internet socket"),
+            _field(
+                "Stdio",
+                "stdio",
+                "`ip:port` when standard input, output or error is an internet socket, or leads to one",
+            ),
             _field(
                 "Origin", "origin", "`written`, `downloaded` or `memory` when this run made the program; else empty"
             ),

@@ -21,6 +21,7 @@ MAX_PAYLOAD: Final = 4096
 _MAX_SENT: Final = 64 * 1024 * 1024
 """Bytes of payload kept for one phase."""
 
+_PORT_DIGITS: Final = 5
 _SOCKET: Final = re.compile(rb"([A-Z]+)(v6)?:\[(.*)\]\Z", re.DOTALL)
 _PROTOCOLS: Final = {b"TCP": "tcp", b"UDP": "udp", b"UDPLITE": "udp", b"PING": "icmp", b"ICMP": "icmp", b"RAW": "raw"}
 _INTERNET: Final = frozenset({b"AF_INET", b"AF_INET6"})
@@ -40,7 +41,7 @@ def _number(value: Value | None) -> int:
     """The number in `htons(53)`; -1 when there is none."""
     if isinstance(value, Group) and value.function == b"htons" and value.items:
         inner = value.items[0].value
-        if isinstance(inner, Word) and inner.text.isdigit():
+        if isinstance(inner, Word) and inner.text.isdigit() and len(inner.text) <= _PORT_DIGITS:
             return int(inner.text)
     return -1
 

@@ -13,6 +13,7 @@ from collector.syscalls.paths import absolute, decoded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collector.processes import LiveProcess
     from collector.syscalls.step import Handler, Step
 
 MAX_ARGUMENTS: Final = 256
@@ -82,7 +83,7 @@ def _executed(step: Step, asked: str | None, place: int) -> bool:
     image = _image(step, asked)
     argv = tuple(decoded(argument) for argument, _ in (argv_bytes(step, place) or ())[:MAX_ARGUMENTS])
     origin, written = _origin(step, image, argv)
-    stdio = _stdio(process.descriptors)
+    stdio = _stdio(process)
     step.emit(
         ProcessExec,
         image=image,
@@ -107,9 +108,17 @@ def _image(step: Step, asked: str) -> str:
     return step.descriptor_path(asked)
 
 
-def _stdio(descriptors: dict[int, str | Peer]) -> str:
+def _stdio(process: LiveProcess) -> str:
+    """The peer of standard input, output or error; of the parent's when a terminal stands between the two."""
+    parent = process.parent
+    terminal = str(process.descriptors.get(0, "")).startswith("/dev/pts/")
+    behind = _socket(parent) if terminal and parent is not None and parent.ours else ""
+    return _socket(process) or behind
+
+
+def _socket(process: LiveProcess) -> str:
     for number in range(3):
-        peer = descriptors.get(number)
+        peer = process.descriptors.get(number)
         if isinstance(peer, Peer):
             ip = f"[{peer.ip}]" if ":" in peer.ip else peer.ip
             return f"{ip}:{peer.port}"

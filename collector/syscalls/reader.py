@@ -66,7 +66,7 @@ class _Reader:
         self._table.begin_trace()
         self._lines = self._unparsed = self._truncated = self._orphans = 0
         self._first_unparsed: int | None = None
-        self._root_seen = False
+        self._root: LiveProcess | None = None
         self._begun = False
         self._held: dict[int, list[_Threaded]] = {}
         """Items of threads whose fork has not been seen to return yet."""
@@ -133,8 +133,8 @@ class _Reader:
     def _call(self, call: Call, process: LiveProcess) -> None:
         step = Step(call, process, self._out)
         if not process.ours:
-            if not self._root_seen and programs.is_command(step, self._argv):
-                self._root_seen = True
+            if self._root is None and programs.is_command(step, self._argv):
+                self._root = process
                 process.ours, process.started, process.parent = True, call.ts, None
             else:
                 self._pod_call(step)
@@ -218,6 +218,7 @@ class _Reader:
 
     def finish(self) -> Trace:
         """The trace as a whole, once every item was fed."""
+        self._forking.sort(key=lambda fork: fork[1].ts)
         for tid in tuple(self._held):
             items = self._held.pop(tid, None)
             if items is not None:
@@ -225,12 +226,13 @@ class _Reader:
         events = sorted(self._out.events, key=lambda event: (event.ts, event.source.line if event.source else 0))
         sends = sorted(self._out.sends, key=lambda send: (send.ts, send.source.line))
         counts = TraceCounts(self._lines, self._unparsed, self._truncated, self._first_unparsed)
-        return Trace(tuple(events), counts, tuple(sends), self._root_seen, self._orphans)
+        root_ended = self._root is not None and self._root.ended is not None
+        return Trace(tuple(events), counts, tuple(sends), self._root is not None, root_ended, self._orphans)
 
     def _settle(self, tid: int, items: list[_Threaded]) -> None:
         """Finds a home for a thread whose fork was never seen to return."""
         began = items[0].ts
-        possible = [fork for fork in self._forking if fork[1].ts <= began]
+        possible = [fork for fork in self._forking[:2] if fork[1].ts <= began]
         if len(possible) == 1:
             # No other fork was under way, so it is this one's child.
             self._forking.remove(possible[0])
@@ -239,7 +241,7 @@ class _Reader:
         elif any(isinstance(item, Call) for item in items):
             self._orphans += 1
             # Better blamed on the package than lost.
-            self._table.begin(tid, None, self._out.phase_at(began), began).ours = self._root_seen
+            self._table.begin(tid, None, self._out.phase_at(began), began).ours = self._root is not None
         else:
             return
         self._drain(deque(items))

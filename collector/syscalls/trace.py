@@ -17,6 +17,8 @@ class TraceCounts(msgspec.Struct, frozen=True):
     truncated: int
     """Calls of the package with a string or an argument list that the tracer had cut."""
     first_unparsed_line: int | None = None
+    ended: bool = True
+    """The end of the phase's own command was seen; a trace without it may have lost any number of lines."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -42,5 +44,7 @@ class Trace(msgspec.Struct, frozen=True):
     sends: tuple[Send, ...]
     root_seen: bool
     """The phase's own command was seen to start; when false, nothing in the trace is the package's."""
+    root_ended: bool
+    """The end of that command was seen."""
     orphans: int = 0
     """Processes whose parent was not seen; with `root_seen` they count as the package's."""

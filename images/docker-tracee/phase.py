@@ -12,13 +12,14 @@ learns at once, while the tracer goes on as long as something of the phase lives
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
 import signal
 import time
 from contextlib import suppress
-from ctypes import CDLL
+from ctypes import CDLL, Structure, byref, c_char_p, c_ushort
 from fcntl import F_DUPFD, fcntl
 from pathlib import Path
 
@@ -28,6 +29,7 @@ HIGH = 64
 """Above every descriptor that a phase's command is given."""
 DRAIN = 256
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 TICK = 0.02
 SAMPLE_EVERY = 0.5
 LAST_WORDS = 0.2
@@ -259,9 +261,23 @@ def start(plan: dict, writers: dict[str, int]) -> None:
         os.closerange(keep, 4 * HIGH)
         os.chdir(plan["directory"])
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        load_filter(base64.b64decode(plan["filter"]))
         os.execve(plan["command"][0], plan["command"], plan["environment"])
     finally:
         os._exit(127)
+
+
+class Program(Structure):
+    """`struct sock_fprog`."""
+
+    _fields_ = (("length", c_ushort), ("instructions", c_char_p))
+
+
+def load_filter(instructions: bytes) -> None:
+    """Put this process and all below it under the pod's system call filter (no_new_privs is set already)."""
+    program = Program(len(instructions) // 8, instructions)
+    if CDLL(None).prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, byref(program), 0, 0) != 0:
+        raise OSError("the kernel refuses the system call filter")
 
 
 def main(name: str, control: int) -> None:

@@ -15,7 +15,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     record_bytes: int = 64 * 1024**2
     """Bytes of gateway.jsonl; after that records are only counted."""
-    body_bytes: int = 65536
+    body_bytes: int = 1024**2
     """Bytes kept of one message body, one raw stream or one datagram."""
     connections: int = 512
     """Open at the same time; more are closed at once."""

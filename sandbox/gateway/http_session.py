@@ -57,6 +57,8 @@ class _Exchange:
     target: str
     address: Address
     headers: tuple[tuple[str, str], ...]
+    cut: bool = False
+    """Some header, or part of one, is not kept."""
     body: bytearray = field(default_factory=bytearray)
     size: int = 0
     served_by: str = "sinkhole"
@@ -169,10 +171,11 @@ class HttpSession:
         raise MalformedError(answered) from error
 
     def _begin(self, request: h11.Request) -> _Exchange:
+        received = list(request.headers)
         headers = tuple(
-            (name.decode("latin-1"), value[:_MAX_HEADER].decode("latin-1"))
-            for name, value in list(request.headers)[:_MAX_HEADERS]
+            (name.decode("latin-1"), value[:_MAX_HEADER].decode("latin-1")) for name, value in received[:_MAX_HEADERS]
         )
+        cut = len(received) > _MAX_HEADERS or any(len(value) > _MAX_HEADER for _, value in received)
         target = request.target.decode("latin-1")
         host = next((value for name, value in headers if name == "host"), "")
         return _Exchange(
@@ -181,6 +184,7 @@ class HttpSession:
             target=target,
             address=address_of(target, host, self._origin, connect=request.method == b"CONNECT"),
             headers=headers,
+            cut=cut,
         )
 
     async def _read_body(self, exchange: _Exchange) -> None:
@@ -291,7 +295,7 @@ class HttpSession:
                 headers=exchange.headers,
                 body=bytes(exchange.body),
                 size=exchange.size,
-                truncated=exchange.size > len(exchange.body),
+                truncated=exchange.cut or exchange.size > len(exchange.body),
                 served_by=exchange.served_by,
                 status=exchange.status,
                 response_size=exchange.response_size,

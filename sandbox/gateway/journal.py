@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from collector.records import GatewayRecord, LimitRecord
+from collector.records import EndRecord, GatewayRecord, LimitRecord
 from sandbox.errors import SandboxError
 
 
@@ -29,6 +29,7 @@ class Journal:
         self._left = max_bytes
         self._said: set[str] = set()
         self._dropped: Counter[str] = Counter()
+        self._written = 0
         self._encoder = msgspec.json.Encoder()
 
     def write(self, record: GatewayRecord) -> None:
@@ -49,15 +50,17 @@ class Journal:
             self._put(self._encoder.encode(LimitRecord(ts=time.time(), what=what)) + b"\n")
 
     def close(self) -> None:
-        """Say how many records were dropped, if any; the file stays the caller's."""
+        """Say how many records were dropped, if any, and that this is the end; the file stays the caller's."""
         if self._dropped:
             counts = ", ".join(f"{count} {name}" for name, count in sorted(self._dropped.items()))
             self.limit(f"not written: {counts}")
+        self._put(self._encoder.encode(EndRecord(ts=time.time(), records=self._written)) + b"\n")
 
     def _put(self, line: bytes) -> None:
         try:
             self._out.write(line)
             self._out.flush()
+            self._written += 1
         except OSError as error:
             # Not an OSError any more: a connection's handler must not take it for its peer's fault.
             raise JournalError(f"the gateway's records cannot be written: {error}; is the disk full?") from error

@@ -38,7 +38,7 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
     """The bytes that will run, checked, and what they say about themselves."""
 
     path: Path
-    """A private copy, `<cache>/artefacts/<sha256>/<filename>`."""
+    """A private copy, `<copies>/<sha256>/<filename>`."""
     filename: str
     sha256: str
     kind: Kind
@@ -69,12 +69,13 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def resolve(
+def resolve(  # noqa: PLR0913 - one keyword for each thing that decides
     text: str,
     *,
     artefact: Choice = "auto",
     configuration: PipConfiguration,
     cache: Path,
+    copies: Path,
     python: str = DEFAULT_PYTHON,
 ) -> Artefact:
     """Find, fetch and check what the user asked for.
@@ -83,7 +84,8 @@ def resolve(
         text: A purl, or the path of a local file.
         artefact: Which file of a release to take; not for local files.
         configuration: Where packages come from.
-        cache: The cache directory; `registry` and `artefacts` in it are used.
+        cache: The cache directory; `registry` in it is used.
+        copies: Private directory of the run, for the copy that will run; made when missing.
         python: Full version of the image's interpreter.
 
     Raises:
@@ -91,11 +93,11 @@ def resolve(
     """
     target = Target(python)
     if not text.startswith("pkg:"):
-        return _local(_path(text), cache / "artefacts", target)
+        return _local(_path(text), artefact, copies, target)
     purl = _purl(text)
     try:
         with Fetcher(configuration.fetch_settings(), Cache(cache / "registry")) as fetcher:
-            return fetch(purl, artefact, fetcher, cache / "artefacts", target)
+            return fetch(purl, artefact, fetcher, copies, target)
     except RegistryError as error:
         raise IntakeError(f"the package index cannot be asked: {error}; check pip's configuration") from error
 
@@ -129,8 +131,10 @@ def fetch(purl: PackageURL, choice: Choice, source: Source, directory: Path, tar
     return _described(path, sha256, "index", target, tuple(notes))
 
 
-def _local(path: Path, directory: Path, target: Target) -> Artefact:
-    identify(path.name)
+def _local(path: Path, choice: Choice, directory: Path, target: Target) -> Artefact:
+    kind = identify(path.name).kind
+    if choice not in ("auto", kind):
+        raise IntakeError(f"{quoted(path.name)} is a {kind}, not a {choice}; leave --artefact out for a local file")
     copy, sha256 = keep(path, directory, path.name)
     return _described(copy, sha256, "file", target, ())
 

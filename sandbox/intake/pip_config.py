@@ -20,7 +20,7 @@ from sandbox.intake.quoting import quoted
 from sandbox.registry.fetch import FetchSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _SECTIONS = ("global", "install", ":env:")
 """Where `pip install` looks for an option; the last one that has it wins."""
@@ -137,11 +137,29 @@ def _ask_pip() -> tuple[dict[str, str], str, tuple[str, ...]]:
         raise IntakeError(f"pip's configuration cannot be read: {reason}; see `pip config debug`") from error
     options: dict[str, str] = {}
     for section in _SECTIONS:
-        for key, value in configuration.items():
+        for key, value in _flat(configuration.items()):
             if key.startswith(f"{section}.") and value:
                 options[key.removeprefix(f"{section}.")] = str(value)
     hosts = tuple(dict.fromkeys((PyPI.netloc, PyPI.file_storage_domain)))
     return options, PyPI.simple_url, hosts
+
+
+def _flat(items: Iterable[tuple[str, object]]) -> Iterator[tuple[str, object]]:
+    """Keys and values of a loaded configuration, later ones overriding earlier ones.
+
+    pip gives them plainly before version 26, and by the file that they stand in since then.
+
+    Raises:
+        IntakeError: They come in a form that no known pip gives: an index must never be overlooked.
+    """
+    for name, value in items:
+        pairs = value.items() if isinstance(value, dict) else ((name, value),)
+        for key, text in pairs:
+            if "." not in key:
+                raise IntakeError(
+                    f"pip's configuration has the unknown entry {quoted(key)}; this pip is too new for us"
+                )
+            yield key, text
 
 
 def _indexes(options: Mapping[str, str], default: str) -> tuple[str, tuple[str, ...], list[str]]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sandbox.profile import Profile
 
 _DRIVERS = "/opt/fumehood"
+_PYTHON = "/usr/bin/python3"
+"""The image's own interpreter: a package can replace the environment's, or what its pyvenv.cfg names."""
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 _PIP = ("install", "--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar=off")
 
@@ -112,13 +114,13 @@ def commands(
         requirements: What the artefact depends on; none means that there is no `dependencies` command.
     """
     python = environment.interpreter
-    pip = (python, "-I", "-S", f"{_DRIVERS}/pip_launcher.py", *_PIP)
+    pip = (_PYTHON, "-I", "-S", f"{_DRIVERS}/pip_launcher.py", *_PIP)
     budgets = profile.phases
 
     def driver(name: str, program: str, reserve: int) -> PhaseCommand:
         budget = budgets["import" if name == "import" else "exercise"]
         limits = ("--each", str(budget.each), "--budget", str(max(budget.seconds - reserve, 1)))
-        argv = (python, "-I", "-S", f"{_DRIVERS}/{program}", "--result-fd", RESULT_FD, *limits, distribution)
+        argv = (_PYTHON, "-I", "-S", f"{_DRIVERS}/{program}", "--result-fd", RESULT_FD, *limits, distribution)
         return PhaseCommand(name=name, argv=argv, budget=budget, reports_coverage=True)
 
     first = (

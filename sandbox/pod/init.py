@@ -1,14 +1,16 @@
 """Process 1 of the embedded pod: makes the namespaces, seals the network, starts the gateway, and waits.
 
 Started by `sandbox.pod.bubblewrap` as `python -m sandbox.pod.init`. It reads one JSON `InitPlan` on a line of its
-standard input and answers one line a step: `namespaces PID` (waits for `mapped`), then `ready PID` or `error TEXT`.
-When its standard input closes, because the run is over or the worker was killed, it exits, and the kernel ends every
-process of the pod with it.
+standard input and answers one line a step: `namespaces` (then waits for `mapped`), and `ready` or `error TEXT`.
+When it reads `stop`, when its standard input closes because the worker was killed, or when the gateway dies, it exits,
+and the kernel ends every process of the pod with it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,6 +19,9 @@ from pathlib import Path
 import msgspec
 
 from sandbox.pod import kernel, network
+
+_PATIENCE = 5.0
+"""Seconds the gateway may take to write what is pending."""
 
 
 class InitPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +49,14 @@ class InitPlan(msgspec.Struct, frozen=True, kw_only=True):
     gateway: tuple[str, ...]
     gateway_environment: dict[str, str]
     gateway_log: str
+
+
+def _line() -> bytes:
+    """The next line of standard input. The worker says nothing more before it is answered."""
+    line = bytearray()
+    while not line.endswith(b"\n") and (chunk := os.read(0, 1 << 20)):
+        line += chunk
+    return bytes(line)
 
 
 def _say(text: str) -> None:
@@ -135,20 +148,35 @@ def _process_one(plan: InitPlan) -> int:
         _say(f"error {error}".replace("\n", " "))
         return 1
     _say("ready")
-    # Whatever the worker still says: `stop` ends the gateway in order, so that it writes what is pending.
-    while (line := sys.stdin.readline()) and line.strip() != "stop":
-        pass
-    if line:
-        gateway.terminate()
-        gateway.wait(timeout=5)
-        _say("stopped")
-    return 0
+    return _hold(gateway)
+
+
+def _hold(gateway: subprocess.Popen[bytes]) -> int:
+    """Keep the pod until the worker says `stop`, the worker is gone, or the gateway is."""
+    watched = os.pidfd_open(gateway.pid)
+    # The orphans of ended phases come to us; ignored, the kernel buries them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        ready, _, _ = select.select([0, watched], [], [])
+        if watched in ready:
+            # A pod without its gateway would go on unrecorded.
+            return 1
+        said = os.read(0, 4096)
+        if not said:
+            return 1
+        if said.strip() == b"stop":
+            # bubblewrap stands between: it would die of the signal, and take the gateway with it before its last word.
+            for child in Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text(encoding="ascii").split():
+                os.kill(int(child), signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                gateway.wait(timeout=_PATIENCE)
+            return 0
 
 
 def main() -> int:
     """Make the namespaces and become the parent of process 1."""
     kernel.die_with_parent(signal.SIGKILL)
-    plan = msgspec.json.decode(sys.stdin.readline(), type=InitPlan)
+    plan = msgspec.json.decode(_line(), type=InitPlan)
     flags = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID
     try:
         kernel.unshare(flags | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
@@ -156,7 +184,7 @@ def main() -> int:
         _say(f"error {error}")
         return 1
     _say("namespaces")
-    if sys.stdin.readline().strip() != "mapped":
+    if _line().strip() != b"mapped":
         return 1
     child = os.fork()
     if child == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,7 +12,6 @@ from sandbox.profile import Limits, PhaseBudget
 from sandbox.tracer import TracerMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -45,6 +44,8 @@ class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str]
     pip_conf: bytes
     limits: Limits
+    interrupted: Callable[[], bool]
+    """Asked now and then: whether the user wants the run to end."""
     gateway: GatewayPlan
     tracer_mode: TracerMode = "seccomp-bpf"
     """How the tracer catches calls, as the self-test found it to lose none."""

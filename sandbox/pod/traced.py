@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import psutil
 
+from sandbox.pod import seccomp
 from sandbox.pod.interface import Sample
 
 if TYPE_CHECKING:
@@ -45,24 +46,36 @@ class BoundedOutput(threading.Thread):
 
     def run(self) -> None:
         """Read until the last writer has closed the pipe."""
-        with self._target.open("wb") as kept, os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
+        with self._target.open("wb", buffering=0) as kept, os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
             while chunk := pipe.read(1 << 16):
                 if len(chunk) > self._left:
                     self.truncated = True
-                kept.write(chunk[: self._left])
-                self._left -= min(len(chunk), self._left)
+                try:
+                    self._left -= kept.write(chunk[: self._left]) or 0
+                except OSError:
+                    # A full disk: the package must go on being drained, or it would wait for us.
+                    self._left = 0
+                    self.truncated = True
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that a phase leaves, and how much of its output is kept."""
+
+    trace: Path
+    stdout: Path
+    stderr: Path
+    output_bytes: int
 
 
 class TracedPhase:
     """The tracer with everything below it, from start to the last survivor's end."""
 
-    def __init__(  # noqa: PLR0913 - what one phase is made of
+    def __init__(
         self,
         name: str,
-        trace: Path,
-        output: tuple[Path, Path],
-        output_limit: int,
-        start: Callable[[int, int], tuple[Sequence[str], dict[str, str]]],
+        kept: Kept,
+        pod_first: int,
+        start: Callable[[int, int, int], tuple[Sequence[str], dict[str, str]]],
         *,
         reports: bool,
     ) -> None:
@@ -70,38 +83,39 @@ class TracedPhase:
 
         Args:
             name: The phase.
-            trace: File the tracer writes.
-            output: Files for standard output and error.
-            output_limit: Bytes kept of each.
-            start: Gives the command line and environment for (status descriptor, result descriptor).
+            kept: What it leaves.
+            pod_first: Process 1 of the pod, by its id on the host.
+            start: Gives the command line and environment for (status, result, system call filter) descriptors.
             reports: Whether the command gets the result descriptor.
         """
         self.name = name
-        self.trace = trace
+        self.trace = kept.trace
+        self._pod_first = pod_first
         self.exit_code: int | None = None
         self.started_inside = False
         status_read, status_write = os.pipe()
         result_read, result_write = os.pipe()
-        command, environment = start(status_write, result_write)
+        filter_fd = _filter()
+        command, environment = start(status_write, result_write, filter_fd)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
-            pass_fds=(status_write, result_write) if reports else (status_write,),
+            pass_fds=(status_write, filter_fd, *((result_write,) if reports else ())),
             start_new_session=True,
         )
-        os.close(status_write)
-        os.close(result_write)
+        for descriptor in (status_write, result_write, filter_fd):
+            os.close(descriptor)
         self._pipes = {status_read: bytearray(), result_read: bytearray()}
         self._status_fd, self._result_fd = status_read, result_read
         self._status_seen = 0
         self._first: psutil.Process | None = None
         pipes = [pipe for pipe in (self._process.stdout, self._process.stderr) if pipe is not None]
         self._outputs = [
-            BoundedOutput(os.dup(pipe.fileno()), target, output_limit)
-            for pipe, target in zip(pipes, output, strict=True)
+            BoundedOutput(os.dup(pipe.fileno()), target, kept.output_bytes)
+            for pipe, target in zip(pipes, (kept.stdout, kept.stderr), strict=True)
         ]
         for pipe in pipes:
             pipe.close()
@@ -178,12 +192,13 @@ class TracedPhase:
     def _find_first(self, pod_pid: int) -> psutil.Process | None:
         """Process 1 of the tracee's pid namespace, bubblewrap's reaper, by its id in the pod's namespace.
 
-        Looked up while bubblewrap's other process still stands between it and the tracer: later it is an orphan.
+        It stands below the tracer while bubblewrap's other process lives, and is then adopted by the pod's process 1.
         """
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self._process.pid).children(recursive=True):
-                if _namespace_pids(process.pid)[1:] == [pod_pid, 1]:
-                    return process
+        for ancestor in (self._process.pid, self._pod_first):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in psutil.Process(ancestor).children(recursive=True):
+                    if _namespace_pids(process.pid)[1:] == [pod_pid, 1]:
+                        return process
         return None
 
     def processes(self) -> list[psutil.Process]:
@@ -220,11 +235,14 @@ class TracedPhase:
         Returns:
             False when the tracer had to be killed too, so that its trace may lack the end.
         """
+        if self._status_fd in self._pipes:
+            self._read_pipes(0)
         if self._first is not None:
             # The kernel ends all others of the pid namespace with its first.
             with contextlib.suppress(psutil.NoSuchProcess):
                 self._first.kill()
-        whole = not self.alive(patience)
+        # Without a first, bubblewrap has not begun, or is ending: there is nothing to wait long for.
+        whole = not self.alive(patience if self._first is not None else 0.5)
         if not whole:
             with contextlib.suppress(psutil.NoSuchProcess):
                 for process in psutil.Process(self._process.pid).children(recursive=True):
@@ -246,6 +264,14 @@ class TracedPhase:
     def output_truncated(self) -> bool:
         """Whether more was printed than is kept, so far."""
         return any(reader.truncated for reader in self._outputs)
+
+
+def _filter() -> int:
+    """A descriptor from which bubblewrap reads the system call filter."""
+    descriptor = os.memfd_create("filter")
+    os.write(descriptor, seccomp.program())
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _namespace_pids(pid: int) -> list[int]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sandbox.profile import Limits
 
 _MEGABYTE = 1 << 20
+REGISTRY_SOCKET = "/tmp/registry.sock"  # noqa: S108 - in the gateway's own file system
+"""Where the gateway sees the registry's socket: a short path, as one of a socket may have 107 bytes."""
 
 
 def limited(tools: Tools, limits: Limits, command: Sequence[str]) -> list[str]:
@@ -32,24 +34,25 @@ def limited(tools: Tools, limits: Limits, command: Sequence[str]) -> list[str]:
     ]
 
 
-def unprivileged(tools: Tools, command: Sequence[str]) -> list[str]:
-    """`command` as the tracee's own uid, without a capability: only where the pod maps two uid ranges."""
-    return [
-        tools.setpriv,
-        f"--reuid={TRACEE_UID}",
-        f"--regid={TRACEE_UID}",
-        "--clear-groups",
-        "--inh-caps=-all",
-        "--bounding-set=-all",
-        *command,
-    ]
+def unprivileged(tools: Tools, command: Sequence[str], *, own_uid: bool) -> list[str]:
+    """`command` without a capability, also none to be had again; as the tracee's own uid where the pod maps one."""
+    identity = [f"--reuid={TRACEE_UID}", f"--regid={TRACEE_UID}", "--clear-groups"] if own_uid else []
+    return [tools.setpriv, *identity, "--inh-caps=-all", "--bounding-set=-all", *command]
 
 
-def tracee(tools: Tools, stage: str, home: str, hostname: str, status_fd: int) -> list[str]:
+def tracee(tools: Tools, stage: str, home: str, hostname: str, descriptors: tuple[int, int]) -> list[str]:
     """The package's own bubblewrap: read-only root, bounded writable places, new pid, ipc and uts namespaces.
 
     No `--die-with-parent`: a process that outlives its phase is watched until `linger` ends.
+
+    Args:
+        tools: Where bubblewrap is.
+        stage: Directory over which the pod's file system is mounted.
+        home: Working directory inside.
+        hostname: The tracee's.
+        descriptors: Where bubblewrap writes its status, and from where it reads the system call filter.
     """
+    status, call_filter = descriptors
     binds = [(f"{stage}/tmp", "/tmp"), (f"{stage}/var-tmp", "/var/tmp"), (f"{stage}/run", "/run")]  # noqa: S108
     binds += [(f"{stage}/shm", "/dev/shm"), (f"{stage}/home", "/home")]  # noqa: S108
     etc = ("passwd", "group", "hosts", "resolv.conf", "hostname", "pip.conf", "ssl/certs/ca-certificates.crt")
@@ -61,7 +64,7 @@ def tracee(tools: Tools, stage: str, home: str, hostname: str, status_fd: int) -
         *(word for source, target in binds for word in ("--bind", source, target)),
         *(word for name in etc for word in ("--ro-bind", f"{stage}/etc/{name}", f"/etc/{name}")),
         *("--ro-bind", f"{stage}/artefact", "/opt/artefact"),
-        *("--chdir", home, "--json-status-fd", str(status_fd), "--"),
+        *("--chdir", home, "--json-status-fd", str(status), "--seccomp", str(call_filter), "--"),
     ]
 
 
@@ -90,6 +93,6 @@ def gateway(tools: Tools, directory: Path, config: Path, registry_socket: Path) 
         *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108
         *_runtime_paths(),
         *("--bind", str(directory), str(directory)),
-        *("--ro-bind", str(registry_socket), str(registry_socket)),
+        *("--ro-bind", str(registry_socket), REGISTRY_SOCKET),
         *("--chdir", str(directory), "--", sys.executable, "-m", "sandbox.gateway", str(config)),
     ]

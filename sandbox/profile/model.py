@@ -36,7 +36,10 @@ class PhaseBudget(Part, frozen=True, kw_only=True):
 
 
 class Limits(Part, frozen=True, kw_only=True):
-    """Bounds on what a run may use; all of them are required."""
+    """Bounds on what a run may use; all of them are required.
+
+    Evidence is bounded so that `collector.bundle` reads what a run may write: 1 GiB a file.
+    """
 
     memory_mb: Annotated[int, Meta(ge=64, le=1_048_576)]
     """Address space of one process (RLIMIT_AS), MiB."""
@@ -52,10 +55,12 @@ class Limits(Part, frozen=True, kw_only=True):
     """Processor time of one process."""
     output_kb: Annotated[int, Meta(ge=1, le=1_048_576)]
     """What is kept of each output stream of a phase, KiB."""
-    trace_mb: Annotated[int, Meta(ge=1, le=65_536)]
+    trace_mb: Annotated[int, Meta(ge=1, le=1_000)]
     """Size of one phase's trace, MiB; a phase that would pass it is stopped."""
-    gateway_mb: Annotated[int, Meta(ge=1, le=65_536)]
+    gateway_mb: Annotated[int, Meta(ge=1, le=1_000)]
     """What the gateway records in the whole run, MiB."""
+    body_kb: Annotated[int, Meta(ge=1, le=16_384)]
+    """What the gateway keeps of one message: a body, a stream or a datagram, KiB. A longer one is a gap."""
     connections: Annotated[int, Meta(ge=1, le=1_048_576)]
     """TCP connections that the gateway holds open at one time."""
 

@@ -71,7 +71,11 @@ class Page:
         if self._fold:
             self._folded(line, indent)
         else:
-            self._whole(Text(" " * (indent * _INDENT)) + line)
+            self.whole(line, indent)
+
+    def whole(self, line: Text, indent: int = 0) -> None:
+        """Write one line that is never folded, because somebody will copy it."""
+        self._whole(Text(" " * (indent * _INDENT)) + line)
 
     def rows(self, rows: Sequence[Sequence[Text]], indent: int = 1, gap: int = 2) -> None:
         """Write rows of equally many cells under each other; the last cell is as long as it needs to be."""

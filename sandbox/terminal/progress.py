@@ -142,7 +142,7 @@ class LiveProgress(PlainProgress):
         """Draw the live line as it is now; called by the refreshing thread."""
         if not self._doing:
             return Group()
-        line = self._words(f"{self._doing:<{_NAME_WIDTH}}")
+        line = self._words(f"{self._doing:<{_NAME_WIDTH - 2}}  ")
         elapsed = self._clock() - self._since
         time_spent = f"{elapsed:.0f} of {_seconds(self._budget)}" if self._budget else _seconds(elapsed)
         line.append(time_spent, style="cyan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from collector.redact import excerpt
@@ -53,8 +54,8 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
     _notes(page, report)
     if bundle is not None:
         page.heading("Evidence")
-        page.line(page.text(str(bundle)), 1)
-        page.line(page.text(("every event: ", "dim"), f"fumehood events {bundle}"), 1)
+        page.whole(page.text(str(bundle)), 1)
+        page.whole(page.text(("every event: ", "dim"), f"fumehood events {shlex.quote(str(bundle))}"), 1)
 
 
 def _verdict(page: Page, report: Report) -> None:
@@ -99,7 +100,7 @@ def _phase(page: Page, phase: PhaseReport) -> list[Text]:
 
 def _remarks(phase: PhaseReport) -> list[str]:
     remarks = [phase.reason] if phase.reason else []
-    if phase.exit_code:
+    if phase.exit_code and phase.reason != f"exit code {phase.exit_code}":
         remarks.append(f"exit code {phase.exit_code}")
     if coverage := phase.coverage:
         reached = f"{coverage.reached} of {coverage.planned} {coverage.unit}s reached"

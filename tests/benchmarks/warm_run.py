@@ -63,20 +63,25 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=7)
     arguments = parser.parse_args()
     cache = Settings.from_environment(os.environ).cache
+    with tempfile.TemporaryDirectory() as copies:
+        _measure(arguments.purl, arguments.times, cache, Path(copies))
+
+
+def _measure(purl: str, times: int, cache: Path, copies: Path) -> None:
     image = images.ensure("debian12-python", cache, print)
-    artefact = resolve(arguments.purl, configuration=read_pip_configuration(), cache=cache)
+    artefact = resolve(purl, configuration=read_pip_configuration(), cache=cache, copies=copies)
     module = artefact.name.replace("-", "_")
-    _fumehood(arguments.purl)
+    _fumehood(purl)
     plain, ours = [], []
-    for _ in range(arguments.times):
+    for _ in range(times):
         plain.append(_plain(image.rootfs, artefact.path, module))
-        ours.append(_fumehood(arguments.purl))
+        ours.append(_fumehood(purl))
     ratio = statistics.median(ours) / statistics.median(plain)
     print(
         f"plain pip install + import  median {statistics.median(plain):.2f} s  ({min(plain):.2f} to {max(plain):.2f})"
     )
     print(f"fumehood run, all phases    median {statistics.median(ours):.2f} s  ({min(ours):.2f} to {max(ours):.2f})")
-    print(f"ratio {ratio:.1f}, {arguments.times} times each, {artefact.filename}")
+    print(f"ratio {ratio:.1f}, {times} times each, {artefact.filename}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from collector.manifest import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+from collector.records import EndRecord
 
 START = 1_795_347_400.0
 HOME = "/home/dev"
@@ -110,6 +111,11 @@ def records(items: Sequence[msgspec.Struct]) -> bytes:
     return b"".join(msgspec.json.encode(item) + b"\n" for item in items)
 
 
+def end_of(items: Sequence[msgspec.Struct]) -> EndRecord:
+    """The record with which a gateway ends."""
+    return EndRecord(ts=START + 3600, records=len(items))
+
+
 def write_bundle(  # noqa: PLR0913 - each part of a bundle has its own keyword
     path: Path,
     *,
@@ -130,7 +136,7 @@ def write_bundle(  # noqa: PLR0913 - each part of a bundle has its own keyword
     content = {
         "bait.json": msgspec.json.encode(list(baits)),
         "profile.yaml": b"name: pypi\n",
-        "gateway.jsonl.zst": compressed(records(gateway)),
+        "gateway.jsonl.zst": compressed(records([*gateway, end_of(gateway)])),
         "registry.jsonl.zst": compressed(records(registry)),
         "resources.jsonl.zst": compressed(b""),
     }

@@ -149,3 +149,11 @@ def test_nothing_is_imported_that_a_library_must_not() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True)
     assert {"collector.analyse"} <= set(done.stdout.split())
     assert not {"sandbox", "httpx2", "click", "rich", "psutil", "docker", "redis"} & set(done.stdout.split())
+
+
+def test_a_reason_is_as_bounded_as_everything_else(tmp_path: Path, rules: RuleSet) -> None:
+    limit = LimitRecord(ts=begins("import"), what="x" * 100_000)
+    path = write_bundle(tmp_path / "b", phases=real_phases(), traces=texts(quiet_traces()), gateway=[limit])
+    report = document(path, rules)
+    assert report["verdict"] == "inconclusive"
+    assert all(len(reason) < 5000 for reason in report["reasons"])

@@ -211,3 +211,23 @@ def test_garbage_is_not_zstd(tmp_path: Path) -> None:
     bundle = Bundle.open(write_bundle(tmp_path / "b", extra={"output/x.zst": b"plain text, not zstd"}))
     with pytest.raises(BundleError, match="not readable as zstd"):
         bundle.text("output/x.zst")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": "import\n\x1b[31m"}, r"a phase 'import\\n\\x1b\[31m', which is not known"),
+        ({"name": "x" * 100_000}, "a phase 'x{40}', which is not known"),
+        ({"name": "install"}, "the phase 'install' twice"),
+        ({"started": -1.0}, "impossible times or counts for the phase 'import'"),
+        ({"ended": 1e308}, "impossible times or counts for the phase 'import'"),
+        ({"argv": []}, "a trace and no command for the phase 'import'"),
+        ({"survivors": -1}, "impossible times or counts for the phase 'import'"),
+        ({"coverage": {"unit": "module", "planned": -1, "reached": 0}}, "impossible times or counts"),
+    ],
+)
+def test_phases_that_no_run_can_have_are_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    path = write_bundle(tmp_path / "b")
+    edit_manifest(path, lambda m: m["phases"][3].update(change))
+    with pytest.raises(BundleError, match=told):
+        Bundle.open(path)

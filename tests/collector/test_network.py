@@ -26,6 +26,7 @@ from collector.records import (
     ConnectionRecord,
     DatagramRecord,
     DnsRecord,
+    EndRecord,
     GatewayRecord,
     HttpRecord,
     LimitRecord,
@@ -142,6 +143,8 @@ def test_every_record_belongs_to_the_phase_of_its_moment() -> None:
         ("", "fd00:ec2:0:0::254", "metadata"),
         ("metadata.google.internal", "192.0.2.1", "metadata"),
         ("169.254.170.2", "", "metadata"),
+        ("", "100.100.100.200", "metadata"),
+        ("metadata", "192.0.2.1", "metadata"),
         ("", "127.0.0.53", "local"),
         ("", "::1", "local"),
         ("localhost", "", "local"),
@@ -152,6 +155,10 @@ def test_every_record_belongs_to_the_phase_of_its_moment() -> None:
 )
 def test_roles(host: str, ip: str, role: str) -> None:
     assert Roles(["index.example"]).of(host, ip) == role
+
+
+def test_no_host_is_never_the_registry() -> None:
+    assert Roles(["", "."]).of("", STRANGER) == ""
 
 
 def test_only_what_the_proxy_answered_is_the_registrys() -> None:
@@ -290,8 +297,26 @@ def test_a_packet_is_of_the_process_that_sent_these_bytes_there() -> None:
 def test_lines_that_are_no_record_are_counted() -> None:
     good = msgspec.json.encode(LimitRecord(ts=AT, what="connections"))
     bad = [b"{", b"\xff\xfe", b"[]", b'{"record":"dns"}', b'{"record":"other","ts":1}', b"[" * 100_000]
-    log = gateway.read([good, *bad, b"", good, b'{"record":"limit","ts":1,"what":"bodies"}'])
+    end = msgspec.json.encode(EndRecord(ts=AT, records=3))
+    log = gateway.read([good, *bad, b"", good, b'{"record":"limit","ts":1,"what":"bodies"}', end])
     assert (log.unparsed, log.limits) == (len(bad), ("bodies", "connections"))
+
+
+def test_a_record_that_shows_what_it_lacks_is_a_limit() -> None:
+    whole = [LimitRecord(ts=AT, what="x"), EndRecord(ts=AT, records=1)]
+    assert gateway.read(records(whole).splitlines()).limits == ("x",)
+    assert gateway.read([]).limits == ("it stops before the gateway ended",)
+    assert gateway.read(records([EndRecord(ts=AT, records=7)]).splitlines()).limits == ("0 of 7 records are there",)
+    cut = RawRecord(ts=AT, conn=1, payload=b"x", size=9, truncated=True)
+    assert gateway.read(records([cut, EndRecord(ts=AT, records=1)]).splitlines()).limits == (
+        "1 message was cut: it is too long",
+    )
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_an_emptied_record_is_never_whole(count: int) -> None:
+    names = [DnsRecord(ts=AT, peer_port=1, transport="udp", name="x.test", qtype="A")] * count
+    assert gateway.read(records(names).splitlines()).limits == ("it stops before the gateway ended",)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5))
@@ -301,6 +326,6 @@ def test_no_line_is_ever_an_error(lines: list[bytes]) -> None:
 
 def test_more_names_than_are_joined_is_a_limit() -> None:
     names = [DnsRecord(ts=AT, peer_port=1, transport="udp", name=f"{n:x}.test", qtype="A") for n in range(4097)]
-    log = gateway.read(records(names).splitlines())
+    log = gateway.read(records([*names, EndRecord(ts=AT, records=len(names))]).splitlines())
     explainer = Explainer(log, make_manifest(real_phases()), BaitScanner([]), [], [])
     assert explainer.limits() == ("names-joined",)

@@ -54,6 +54,16 @@ def test_the_package_has_rows_and_the_pod_none() -> None:
     assert [process.ended for process in table if process.pid in {20, 22}] == [None, None]
 
 
+def test_a_long_line_of_forks_is_walked_to_its_beginning() -> None:
+    table = ProcessTable(row(number, number - 1, START + number / 1000) for number in range(1, 20_001))
+    assert [process.pid for process in table.ancestors(20_000)] == list(range(19_999, 0, -1))
+
+
+def test_processes_that_began_each_other_end_the_walk() -> None:
+    table = ProcessTable([row(1, 2, START), row(2, 1, START)])
+    assert [process.pid for process in table.ancestors(1)] == [2]
+
+
 def test_what_ran_at_a_time_is_ones_own_or_inherited() -> None:
     builder = ProcessTableBuilder()
     read([call(20, 10, forked(3, 21)), call(21, 20, execve("/bin/a")), call(20, 30, execve("/bin/b"))], table=builder)

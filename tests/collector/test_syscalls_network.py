@@ -41,6 +41,12 @@ def test_dials(line: str, expected: dict[str, object]) -> None:
     assert rows(line) == [{"kind": "network.connect", "pid": 20} | expected]
 
 
+def test_a_port_that_no_number_can_hold_is_not_understood() -> None:
+    line = f"connect(3<TCP:[1]>, {inet('192.0.2.7', 1).replace('htons(1)', 'htons(' + '9' * 5000 + ')')}, 16) = 0"
+    trace = read([call(20, 1, line)])
+    assert (told(trace.events), trace.counts.unparsed) == ([], 1)
+
+
 def test_asking_again_about_a_dial_is_no_second_one() -> None:
     line = f"connect(3<TCP:[1]>, {inet('192.0.2.7', 443)}, 16) = "
     assert len(rows(line + "-1 EINPROGRESS (Operation now in progress)", line + "-1 EISCONN (Connected)")) == 1

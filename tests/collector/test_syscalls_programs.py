@@ -111,6 +111,21 @@ def test_a_socket_in_place_of_standard_input_stays_with_the_children(dup: str) -
     ]
 
 
+@pytest.mark.parametrize(
+    ("parents", "peer"), [("TCP:[127.0.0.1:4->192.0.2.9:4444]", "192.0.2.9:4444"), ("/dev/null", "")]
+)
+def test_a_terminal_leads_to_the_socket_of_the_parent(parents: str, peer: str) -> None:
+    trace = read(
+        [
+            call(20, 1, f"dup2(5<{parents}>, 0</dev/null<char 1:3>>) = 0<{parents}>"),
+            call(20, 2, FORK),
+            call(21, 3, f"dup2(6</dev/pts/0<char 136:0>>, 0<{parents}>) = 0</dev/pts/0<char 136:0>>"),
+            call(21, 4, execve("/bin/sh", "sh", "-i")),
+        ]
+    )
+    assert [event.stdio for event in executions(trace)] == [peer]
+
+
 def test_a_socket_that_is_standard_input_from_the_start() -> None:
     assert last(f"connect(0<TCP:[1]>, {{{PEER}}}, 16) = 0", execve("/bin/sh", "sh")).stdio == "192.0.2.9:4444"
 

@@ -148,6 +148,26 @@ def test_a_phase_without_anything_to_do_is_no_gap() -> None:
     assert judged(dependencies=nothing).verdict == "clean"
 
 
+def test_a_trace_without_the_end_of_its_command() -> None:
+    manifest = make_manifest()
+    open_end = {"import": TraceCounts(lines=9, unparsed=0, truncated=0, ended=False)}
+    verdict = decide((), manifest, make_timeline(manifest, traces=open_end))
+    assert (verdict.verdict, verdict.reasons) == (
+        "inconclusive",
+        ("the trace of import stops before its command ended",),
+    )
+    killed = make_manifest(make_phases(**changed_phase("import", status="timed-out")))
+    assert decide((), killed, make_timeline(killed, traces=open_end)).reasons == (
+        "import did not finish: it ran out of time after 10 s",
+    )
+
+
+def test_phases_that_the_manifest_leaves_out() -> None:
+    manifest = make_manifest([phase for phase in make_phases() if phase.name not in {"install", "import"}])
+    verdict = decide((), manifest, make_timeline(manifest))
+    assert (verdict.verdict, verdict.reasons) == ("inconclusive", ("the manifest says nothing of install, import",))
+
+
 def test_other_gaps() -> None:
     manifest = make_manifest(interrupted=True)
     assert decide((), manifest, make_timeline(manifest)).reasons == ("the run was interrupted before its end",)

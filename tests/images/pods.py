@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 HOME = "/home/dev"
 PYTHON = f"{HOME}/.venv/bin/python"
+INTERPRETER = "/usr/bin/python3"
 LOG = 'import os\nwith open(os.environ["HOME"] + "/log", "a") as log:\n    log.write(f"{__name__} {os.getpid()}\\n")\n'
 """Source of a module that notes its import and its process."""
 
@@ -65,7 +66,7 @@ class SmallPod:
             *("--ro-bind", str(self.rootfs), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),
             *("--tmpfs", "/home", "--bind", str(self.home), HOME, "--ro-bind", str(self.wheels), "/opt/artefact"),
             *("--clearenv", "--setenv", "HOME", HOME, "--setenv", "PATH", f"{HOME}/.venv/bin:/usr/bin:/bin"),
-            *("--setenv", "LANG", "C.UTF-8", "--chdir", HOME, "--", *argv),
+            *("--setenv", "VIRTUAL_ENV", f"{HOME}/.venv", "--setenv", "LANG", "C.UTF-8", "--chdir", HOME, "--", *argv),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=pass_fds, timeout=120)
         assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -73,7 +74,7 @@ class SmallPod:
 
     def pip(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the image's pip by its launcher; packages come from the wheels only."""
-        return self.run(PYTHON, "-I", "-S", "/opt/fumehood/pip_launcher.py", *arguments, check=check)
+        return self.run(INTERPRETER, "-I", "-S", "/opt/fumehood/pip_launcher.py", *arguments, check=check)
 
     def install(self, *arguments: str) -> None:
         """Install by pip from the wheels."""
@@ -85,7 +86,16 @@ class SmallPod:
         self.result_pipe = os.fstat(reader).st_ino
         limits = ("--each", str(each), "--budget", str(budget))
         try:
-            argv = (PYTHON, "-I", "-S", f"/opt/fumehood/{driver}", "--result-fd", str(writer), *limits, distribution)
+            argv = (
+                INTERPRETER,
+                "-I",
+                "-S",
+                f"/opt/fumehood/{driver}",
+                "--result-fd",
+                str(writer),
+                *limits,
+                distribution,
+            )
             self.run(*argv, pass_fds=(writer,))
         finally:
             os.close(writer)

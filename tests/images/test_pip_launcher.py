@@ -86,6 +86,17 @@ def test_an_sdist_is_built_and_the_installing_children_are_clean_too(small_pod: 
 
 
 def test_outside_a_virtual_environment_it_refuses(small_pod: SmallPod) -> None:
-    done = small_pod.run("/usr/bin/python3", "-I", "-S", "/opt/fumehood/pip_launcher.py", "list", check=False)
+    (small_pod.home / ".venv/pyvenv.cfg").unlink()
+    done = small_pod.pip("list", check=False)
     assert done.returncode == 1
-    assert "not the interpreter of a virtual environment" in done.stderr
+    assert f"{HOME}/.venv is not a virtual environment" in done.stderr
+
+
+def test_a_changed_environment_does_not_change_what_pip_runs(small_pod: SmallPod) -> None:
+    """A wheel's data files land in the environment's root: they must not choose pip's standard library."""
+    evil = small_pod.home / "evil/lib/python3.11"
+    evil.mkdir(parents=True)
+    for name in ("os.py", "encodings.py"):
+        (evil / name).write_text('raise SystemExit("ran")\n')
+    (small_pod.home / ".venv/pyvenv.cfg").write_text(f"home = {HOME}/evil/bin\n")
+    assert small_pod.pip("list", "--format=freeze").stdout == ""

@@ -45,7 +45,7 @@ class Fumehood:
 
     def bundle(self) -> Path:
         """The only bundle there is."""
-        (found,) = self.bundles.iterdir()
+        (found,) = (path for path in self.bundles.iterdir() if path.is_dir())
         return found
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
 from tests.images.pods import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.run.conftest import Fumehood
 
 pytestmark = pytest.mark.pod
@@ -92,6 +94,64 @@ def test_a_local_wheel_from_run_to_report_events_and_formats(fumehood: Fumehood,
     assert all(line.startswith("import ") and " file.read " in line for line in events)
 
 
+def test_a_mistake_in_what_comes_after_the_run_is_told_before_it(fumehood: Fumehood, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "thing", {"thing.py": ""})
+    broken = tmp_path / "rules"
+    broken.mkdir()
+    (broken / "broken.yml").write_text("title: x\n")
+    for options, teaches in (
+        (("--output", tmp_path / "absent" / "report.json"), "choose another --output"),
+        (("--rules", broken), "broken.yml:1: "),
+    ):
+        ran = fumehood("run", wheel, *options)
+        assert ran.code == 2
+        assert teaches in ran.err
+        assert len(ran.err.splitlines()) == 1, "no phase was started"
+    assert not fumehood.bundles.exists()
+
+
+def test_no_place_for_bundles_is_one_line_with_what_to_do(fumehood: Fumehood, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "thing", {"thing.py": ""})
+    ran = fumehood("run", "--quiet", wheel, environment={"FUMEHOOD_BUNDLES": str(wheel)})
+    assert ran.code == 2
+    assert re.fullmatch(rf"fumehood: .*{re.escape(str(wheel))}: .*set FUMEHOOD_BUNDLES .*\n", ran.err), ran.err
+
+
+def test_readers_that_leave_and_disks_that_are_full(fumehood: Fumehood, tmp_path: Path) -> None:
+    body = "open('/home/martin/.ssh/id_ed25519').read()\n"
+    assert fumehood.run(make_wheel(tmp_path, "peek", {"peek.py": body})).code == 1
+    bundle = fumehood.bundle()
+    for arguments, code in ((("report", bundle), 1), (("events", bundle), 0), (("rules", "list"), 0)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with os.fdopen(writer, "wb") as gone:
+            ran = _into(gone, *arguments)
+        assert (ran.returncode, ran.stderr) == (code, b""), "the verdict's exit code stands, and nothing is said"
+        with Path("/dev/full").open("wb") as full:
+            ran = _into(full, *arguments)
+        assert ran.returncode == 4
+        assert ran.stderr == b"fumehood: cannot write to standard output: No space left on device; try --output\n"
+
+
+def _into(out: BinaryIO, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    command = [Path(sys.executable).with_name("fumehood"), *arguments]
+    return subprocess.run(command, check=False, stdout=out, stderr=subprocess.PIPE)
+
+
+def test_filters_that_cannot_match_are_told_from_events_that_did_not_happen(fumehood: Fumehood, tmp_path: Path) -> None:
+    assert fumehood.run(make_wheel(tmp_path, "thing", {"thing.py": ""})).code == 0
+    bundle = fumehood.bundle()
+    phase = fumehood("events", bundle, "--phase", "imprt")
+    assert (phase.code, phase.out) == (2, b"")
+    assert "it has dependencies, install, startup, import, exercise, linger" in phase.err
+    kind = fumehood("events", bundle, "--kind", "files")
+    assert (kind.code, kind.out) == (2, b"")
+    assert "file.read" in kind.err
+    nothing = fumehood("events", bundle, "--kind", "dns")
+    assert (nothing.code, nothing.out) == (0, b"")
+    assert nothing.err.startswith("no event matches; actors in this bundle: installer")
+
+
 def test_fail_on_decides_the_exit_code(fumehood: Fumehood, tmp_path: Path) -> None:
     body = "open('/home/martin/.ssh/id_ed25519').read()\n"
     wheel = make_wheel(tmp_path, "peek", {"peek.py": body})
@@ -138,3 +198,34 @@ def test_completion_scripts(fumehood: Fumehood, shell: str) -> None:
         environment={"_FUMEHOOD_COMPLETE": "bash_complete", "COMP_WORDS": "fumehood r", "COMP_CWORD": "1"},
     )
     assert {line.split(",")[1] for line in words.out.decode().splitlines()} == {"report", "rules", "run"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (("r",), {"report", "rules", "run"}),
+        (("run", "--art"), {"--artefact"}),
+        (("run", "--artefact", "w"), {"wheel"}),
+        (("run", "pk"), {"pkg:pypi/"}),
+        (("run", "thi"), {"thing-1.0.tar.gz"}),
+        (("report", "thi"), {"thing-1.0.tar.gz"}),
+        (("completion", ""), {"bash", "zsh", "fish"}),
+    ],
+)
+def test_bash_completes(fumehood: Fumehood, tmp_path: Path, typed: tuple[str, ...], offered: set[str]) -> None:
+    (tmp_path / "thing-1.0.tar.gz").touch()
+    (tmp_path / "script").write_bytes(fumehood("completion", "bash").out)
+    words = " ".join(f"'{word}'" for word in ("fumehood", *typed))
+    # What readline does on Tab: call the function, and where it asks for file names, complete these.
+    asks = f"""
+        compopt() {{ COMPREPLY=($(compgen -f -- "${{COMP_WORDS[COMP_CWORD]}}")); }}
+        source ./script
+        COMP_WORDS=({words}); COMP_CWORD={len(typed)}
+        _fumehood_completion fumehood
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shown = subprocess.run(
+        ["bash", "--norc", "-c", asks], check=True, capture_output=True, text=True, cwd=tmp_path, env={"PATH": path}
+    )
+    assert set(shown.stdout.split()) == offered

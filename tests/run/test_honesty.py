@@ -57,7 +57,8 @@ def test_a_module_without_end_is_told_and_the_run_goes_on(fumehood: Fumehood, tm
     assert phases["import"]["coverage"]["timed_out"] == ["endless.a"]
     assert phases["import"]["coverage"]["reached"] >= 2
     assert phases["exercise"]["status"] == "completed"
-    assert phases["linger"]["status"] == "completed"
+    # What left its group still runs at the very end, and that is told too.
+    assert phases["linger"]["status"] == ("timed-out" if "fork" in body else "completed")
 
 
 def test_a_start_hook_without_end_ends_in_its_phases_budget(fumehood: Fumehood, tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from tests.samples import build
 EXPECTATIONS: dict[str, dict[str, Any]] = yaml.safe_load(
     (build.SAMPLES / "expectations.yaml").read_text(encoding="utf-8")
 )
-MARKER = "/opt/fumehood"
+MARKER = "/opt/fumehood/pip_launcher.py"
+"""The guard of every sample: a driver of ours where only pods have it; a checkout in /opt has it elsewhere."""
 ATTACKS = tuple(name for name in build.names() if not name.endswith("-twin"))
 SOURCES = tuple(
     path.relative_to(build.SAMPLES).as_posix()
@@ -98,7 +99,7 @@ def test_nothing_but_the_guard_runs_at_the_top(source: str) -> None:
     for node in tree.body:
         text = ast.unparse(node)
         if isinstance(node, ast.If):
-            assert ast.unparse(node.test) == f"os.path.isdir({MARKER!r})"
+            assert ast.unparse(node.test) == f"os.path.isfile({MARKER!r})"
             assert not node.orelse
         elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant):
             assert text == "setup()"
@@ -123,7 +124,7 @@ def test_outside_a_pod_nothing_happens(source: str) -> None:
 def test_the_watcher_sees_what_a_sample_would_do(tmp_path: Path) -> None:
     sample = build.SAMPLES / "persistence-bashrc" / "sample_persistence_bashrc" / "__init__.py"
     unguarded = tmp_path / "unguarded.py"
-    text = sample.read_text(encoding="utf-8").replace(MARKER, str(tmp_path)).replace("~/.bashrc", str(tmp_path / "rc"))
+    text = sample.read_text(encoding="utf-8").replace(MARKER, __file__).replace("~/.bashrc", str(tmp_path / "rc"))
     unguarded.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-I", "-c", WATCH, str(unguarded)], capture_output=True, text=True, check=False

@@ -1,6 +1,6 @@
 """Run a distribution's commands: each console script with `--help`, with `--version` and with nothing.
 
-Started as `<venv>/bin/python -I -S /opt/fumehood/exerciser.py --result-fd N --each S --budget S NAME`.
+Started as `/usr/bin/python3 -I -S /opt/fumehood/exerciser.py --result-fd N --each S --budget S NAME`.
 
 Each command runs in a process group of its own with an empty standard input, and is ended after its time.
 This root process never runs package code.
@@ -39,16 +39,15 @@ class Command:
     """Without arguments a program may serve or wait for ever: ending it is not a gap in what was seen."""
 
 
-def plan(distribution: Distribution, venv: str) -> list[Command]:
-    """List what to run: the distribution's scripts, and its packages that `python -m` can run."""
+def plan(distributions: list[Distribution], venv: str) -> list[Command]:
+    """List what to run: the distributions' scripts, and its packages that `python -m` can run."""
     binaries = os.path.join(venv, "bin")
-    files = distribution.files or ()
-    installed = {
-        path.name
-        for path in files
-        if os.path.dirname(os.path.normpath(str(distribution.locate_file(path)))) == binaries
-    }
-    declared = {entry.name for entry in distribution.entry_points if entry.group in ("console_scripts", "gui_scripts")}
+    files = [
+        (path, distribution.locate_file(path)) for distribution in distributions for path in distribution.files or ()
+    ]
+    installed = {path.name for path, place in files if os.path.dirname(os.path.realpath(str(place))) == binaries}
+    entries = [entry for distribution in distributions for entry in distribution.entry_points]
+    declared = {entry.name for entry in entries if entry.group in ("console_scripts", "gui_scripts")}
     commands = []
     for name in sorted(installed | declared):
         path = os.path.join(binaries, name)
@@ -56,7 +55,7 @@ def plan(distribution: Distribution, venv: str) -> list[Command]:
             commands.append(Command(f"{name} --help", (path, "--help"), may_wait=False))
             commands.append(Command(f"{name} --version", (path, "--version"), may_wait=False))
             commands.append(Command(name, (path,), may_wait=True))
-    for file in files:
+    for file, _ in files:
         *directories, filename = file.parts
         if filename == "__main__.py" and directories and all(part.isidentifier() for part in directories):
             package = ".".join(directories)
@@ -123,13 +122,13 @@ def main() -> int:
     arguments = driver.parse_arguments(__doc__.partition("\n")[0])
     driver.guard_root(arguments.result_fd)
     venv, site_packages = driver.environment()
-    distribution = driver.find_distribution(arguments.distribution, site_packages)
+    distributions, _ = driver.find_distributions(arguments.distribution, site_packages)
     coverage = driver.Coverage("script")
-    if distribution is None:
+    if not distributions:
         coverage.write(arguments.result_fd)
         print(f"{arguments.distribution} is not installed", file=sys.stderr)
         return 3
-    commands = plan(distribution, venv)
+    commands = plan(distributions, venv)
     coverage.planned = len(commands)
     end = time.monotonic() + arguments.budget
     exercise(commands[:COMMAND_LIMIT], coverage, arguments.each, end)

@@ -85,19 +85,27 @@ def guard_root(result_fd: int) -> None:
 
 
 def environment() -> tuple[str, str]:
-    """Return the virtual environment's directory and its site-packages."""
-    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
+    """Return the virtual environment's directory and its site-packages; children use its interpreter.
+
+    This process runs under the image's own interpreter, which no package can change.
+    """
+    venv = os.environ["VIRTUAL_ENV"]
+    sys.executable = os.path.join(venv, "bin", "python")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     return venv, os.path.join(venv, "lib", version, "site-packages")
 
 
-def find_distribution(name: str, site_packages: str) -> importlib.metadata.Distribution | None:
-    """Return the installed distribution of this name (any spelling), or None."""
+def find_distributions(
+    name: str, site_packages: str
+) -> tuple[list[importlib.metadata.Distribution], list[importlib.metadata.Distribution]]:
+    """Return the installed distributions of this name (any spelling; a package may bring several), and all others."""
     wanted = canonical(name)
+    found: list[importlib.metadata.Distribution] = []
+    others: list[importlib.metadata.Distribution] = []
     for distribution in importlib.metadata.distributions(path=[site_packages]):
-        if canonical(distribution.metadata["Name"] or "") == wanted:
-            return distribution
-    return None
+        named = canonical(distribution.metadata["Name"] or "") == wanted
+        (found if named else others).append(distribution)
+    return found, others
 
 
 def canonical(name: str) -> str:

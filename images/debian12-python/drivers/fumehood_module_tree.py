@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,18 +32,43 @@ class Node:
     since: float = 0.0  # when it came into this state
 
 
-def plan(distribution: Distribution) -> tuple[Node, dict[str, Node], int]:
-    """List the importable modules as a tree; return its root, the nodes by name, and how many were too many."""
+def plan(
+    distributions: Sequence[Distribution], others: Sequence[Distribution], site_packages: str
+) -> tuple[Node, dict[str, Node], int]:
+    """List the importable modules as a tree; return its root, the nodes by name, and how many were not taken up.
+
+    Taken are the modules that the distributions list, and those on disk that no other distribution lists.
+    """
     top = Node("")
     nodes = {"": top}
     suffixes = sorted(importlib.machinery.all_suffixes(), key=len, reverse=True)
-    found = {module_name(path.parts, suffixes) for path in distribution.files or ()}
-    names = sorted(found - {""}, key=lambda name: (name.count("."), name))
-    for name in names[:PLANNED_LIMIT]:
+    site = os.path.realpath(site_packages)
+    files = {*listed(distributions, site), *(present(site) - listed(others, site))}
+    found = {module_name(path.split("/"), suffixes) for path in files} - {""}
+    names = sorted(found, key=lambda name: (name.count("."), name))
+    fitting = [name for name in names if len(name) <= driver.NAME_LENGTH][:PLANNED_LIMIT]
+    for name in fitting:
         add(nodes, name).is_file = True
     for node in nodes.values():
         node.children.sort(key=lambda child: (child.name.rpartition(".")[2] in LATE, bool(child.children), child.name))
-    return top, nodes, len(names[PLANNED_LIMIT:])
+    return top, nodes, len(names) - len(fitting)
+
+
+def listed(distributions: Sequence[Distribution], site: str) -> set[str]:
+    """Return the paths, relative to site-packages, that distributions say they installed, symbolic links resolved."""
+    places = {str(one.locate_file(path)) for one in distributions for path in one.files or ()}
+    # lib64 is a link to lib: a file in one is a module in the other.
+    parents = {parent: os.path.realpath(parent) for parent in {os.path.dirname(place) for place in places}}
+    real = (os.path.join(parents[os.path.dirname(place)], os.path.basename(place)) for place in places)
+    return {os.path.relpath(path, site) for path in real if path.startswith(site + "/")}
+
+
+def present(site: str) -> set[str]:
+    """Return the paths of all files below site-packages, relative to it."""
+    found: set[str] = set()
+    for directory, _, names in os.walk(site):
+        found.update(os.path.relpath(os.path.join(directory, name), site) for name in names)
+    return found
 
 
 def module_name(parts: Sequence[str], suffixes: Sequence[str]) -> str:
@@ -55,8 +81,7 @@ def module_name(parts: Sequence[str], suffixes: Sequence[str]) -> str:
     names = directories if stem == "__init__" else [*directories, stem]
     if stem == "__main__" or not names or not all(name.isidentifier() for name in names):
         return ""
-    name = ".".join(names)
-    return name if len(name) <= driver.NAME_LENGTH else ""
+    return ".".join(names)
 
 
 def add(nodes: dict[str, Node], name: str) -> Node:

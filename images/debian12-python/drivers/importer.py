@@ -1,6 +1,6 @@
 """Import every module of a distribution, each in a process of its own.
 
-Started as `<venv>/bin/python -I -S /opt/fumehood/importer.py --result-fd N --each S --budget S NAME`.
+Started as `/usr/bin/python3 -I -S /opt/fumehood/importer.py --result-fd N --each S --budget S NAME`.
 
 This root process never runs package code. For each top-level name it forks a process that turns itself into
 an ordinary interpreter (`site` and the `.pth` files run) and imports the name; that process forks one more
@@ -192,6 +192,8 @@ class Supervisor:
                 self.close_job(self.nodes[job])
         for node in list(self.alive.values())[: max(0, len(self.alive) - SURVIVORS)]:
             if now > node.since + QUIET and node.name not in self.jobs:
+                # It was still at something: what that was going to be, nobody has seen.
+                node.state = "timed-out"
                 self.kill(node)
 
     def kill(self, node: Node) -> None:
@@ -223,12 +225,12 @@ def main() -> int:
     arguments = driver.parse_arguments(__doc__.partition("\n")[0])
     driver.guard_root(arguments.result_fd)
     _, site_packages = driver.environment()
-    distribution = driver.find_distribution(arguments.distribution, site_packages)
-    if distribution is None:
+    distributions, others = driver.find_distributions(arguments.distribution, site_packages)
+    if not distributions:
         driver.Coverage("module").write(arguments.result_fd)
         print(f"{arguments.distribution} is not installed", file=sys.stderr)
         return 3
-    top, nodes, unlisted = tree.plan(distribution)
+    top, nodes, unlisted = tree.plan(distributions, others, site_packages)
     supervisor = Supervisor(top, nodes, arguments.each, arguments.budget)
     with contextlib.suppress(driver.Stopped):  # the report says what is missing
         supervisor.run()

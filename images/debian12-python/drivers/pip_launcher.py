@@ -1,12 +1,14 @@
 """Run the image's pip inside a virtual environment without running anything the environment contains.
 
-Started as `<venv>/bin/python -I -S /opt/fumehood/pip_launcher.py <pip arguments>`. An ordinary start of the
-interpreter would execute the `.pth` files of every installed package in pip's own process; here pip sees
-the same environment, yet its process never runs a package's code, so what it does is the installer's doing.
+Started as `/usr/bin/python3 -I -S /opt/fumehood/pip_launcher.py <pip arguments>` with VIRTUAL_ENV set. The
+environment's own interpreter would execute the `.pth` files of every installed package in pip's own process, and
+take its standard library from where a package's `pyvenv.cfg` says; here pip sees the same environment, yet its
+process never runs a package's code, so what it does is the installer's doing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from importlib.machinery import PathFinder
@@ -17,14 +19,18 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+INTERPRETER = "/usr/bin/python3"
+PR_SET_DUMPABLE = 4
 ONLY_PIP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "only-pip")
 
 
 def enter_environment() -> None:
     """Make `sys` look as `site` would have made it for this virtual environment, `.pth` files left aside."""
-    venv = os.path.dirname(os.path.dirname(os.path.abspath(sys.executable)))
+    venv = os.environ.get("VIRTUAL_ENV", "")
     if not os.path.isfile(os.path.join(venv, "pyvenv.cfg")):
-        raise SystemExit(f"{sys.executable} is not the interpreter of a virtual environment")
+        raise SystemExit(f"{venv or 'VIRTUAL_ENV'} is not a virtual environment")
+    # What pip starts for a build, and the scripts that it writes, use the environment's.
+    sys.executable = os.path.join(venv, "bin", "python")
     # Before anything imports sysconfig or site: both remember the prefix they first saw.
     sys.prefix = sys.exec_prefix = venv
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -63,7 +69,7 @@ def keep_children_clean() -> None:
 
     def call_subprocess(command: list[str], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as it is
         if command[1] == launcher:
-            command = [command[0], "-I", "-S", *command[1:]]
+            command = [INTERPRETER, "-I", "-S", *command[1:]]
         return run(command, *arguments, **options)
 
     build_env.get_runnable_pip = lambda: launcher
@@ -72,6 +78,8 @@ def keep_children_clean() -> None:
 
 def main() -> int:
     """Run pip and return its exit code."""
+    # Build hooks run as the same user: they get no hand on this process.
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     standard_library = list(sys.path)
     enter_environment()
     hide_modules(standard_library)

@@ -17,9 +17,11 @@ from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.labels import labels, remove
 from sandbox.pod.docker.streams import STDERR, STDOUT, Streams
 from sandbox.pod.surroundings import our_code, our_environment
+from sandbox.pod.tracee import REGISTRY_SOCKET
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.models.containers import Container
 
     from sandbox.pod.interface import PodPlan
     from sandbox.pod.tools import Tools
@@ -51,6 +53,7 @@ class GatewayContainer:
         self._plan = plan
         self._directory = directory
         self._streams: Streams | None = None
+        self._container: Container | None = None
         self.name = f"fumehood-{run}-gateway"
 
     def start(self, tools: Tools) -> None:
@@ -62,7 +65,7 @@ class GatewayContainer:
         config = self._write_config()
         command = (tools.ip, tools.nft, tools.setpriv, str(os.getuid()), str(config))
         with explained("start the gateway's container"):
-            self._container = self._client.containers.create(
+            self._container = container = self._client.containers.create(
                 self._image,
                 entrypoint=[sys.executable, "-m", "sandbox.pod.docker.seal"],
                 command=list(command),
@@ -74,7 +77,7 @@ class GatewayContainer:
                 network_mode="none",
                 runtime="runc",
                 read_only=True,
-                tmpfs={"/tmp": f"size={16 * _MEGABYTE}"},  # noqa: S108 - in the container
+                tmpfs={"/tmp": f"size={16 * _MEGABYTE},mode=1777"},  # noqa: S108 - in the container
                 volumes=self._volumes(),
                 sysctls=_sysctls(),
                 cap_drop=["ALL"],
@@ -88,15 +91,20 @@ class GatewayContainer:
                 log_config={"type": "none"},
                 auto_remove=True,
             )
-            connection = self._container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            connection = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             log = self._directory / "log"
             self._streams = Streams(connection, {STDOUT: self._directory / "said", STDERR: log}, _LOG_BYTES)
             self._streams.start()
-            self._container.start()
+            container.start()
         self._streams.line.wait(_READY_SECONDS)
         if (self._directory / "said").read_bytes() != b"ready\n":
             lines = log.read_text(errors="backslashreplace").strip().splitlines()
             raise PodError(f"the gateway did not start: {lines[-1][:300] if lines else 'it said nothing'}")
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves."""
+        return self._streams is not None and self._streams.is_alive()
 
     def stop(self) -> None:
         """End it in order, so that it writes what is pending; then make sure."""
@@ -104,7 +112,7 @@ class GatewayContainer:
             self._streams.close_input()
             self._streams.close(_STOP_SECONDS)
             self._streams = None
-        container, self._container = getattr(self, "_container", None), None
+        container, self._container = self._container, None
         if container is not None:
             remove(self._client, str(container.id))
 
@@ -116,7 +124,8 @@ class GatewayContainer:
                 shown.append(path)
         socket = str(self._plan.gateway.registry_socket)
         directory = str(self._directory)
-        return [*(f"{path}:{path}:ro" for path in (*shown, socket)), f"{directory}:{directory}:rw"]
+        ours = (f"{socket}:{REGISTRY_SOCKET}:ro", f"{directory}:{directory}:rw")
+        return [*(f"{path}:{path}:ro" for path in shown), *ours]
 
     def _write_config(self) -> Path:
         plan, directory = self._plan.gateway, self._directory
@@ -133,10 +142,14 @@ class GatewayContainer:
             scratch=str(directory / "scratch"),
             ca_certificate=str(directory / "ca.pem"),
             ca_key=str(directory / "ca.key"),
-            registry_socket=str(plan.registry_socket) if plan.registry_hosts else "",
+            registry_socket=REGISTRY_SOCKET if plan.registry_hosts else "",
             registry_hosts=plan.registry_hosts,
             metadata=metadata,
-            limits=GatewayLimits(record_bytes=limits.gateway_mb * _MEGABYTE, connections=limits.connections),
+            limits=GatewayLimits(
+                record_bytes=limits.gateway_mb * _MEGABYTE,
+                body_bytes=limits.body_kb << 10,
+                connections=limits.connections,
+            ),
             until_eof=True,
         )
         path = directory / "config.json"

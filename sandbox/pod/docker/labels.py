@@ -16,11 +16,9 @@ from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.images import RECIPE_LABEL, REPOSITORIES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from docker import DockerClient
 
-_REMOVAL_SECONDS = 20
+_REMOVAL_SECONDS = 15
 RUN, WORKER, ROLE = "fumehood.run", "fumehood.worker", "fumehood.role"
 
 
@@ -110,25 +108,29 @@ def _kill_sandbox(container: str) -> None:
                 process.kill()
 
 
-def prune(client: DockerClient, keep: Collection[str]) -> Removed:
-    """Remove orphaned containers, and images of ours that are not to be kept.
+def prune(client: DockerClient) -> Removed:
+    """Remove orphaned containers, and the images of ours that no container uses; the next run makes what it needs.
 
     Args:
         client: The engine.
-        keep: Ids of images that are current.
 
     Raises:
         PodError: The engine refuses.
     """
     orphans = remove_orphans(client)
     images = []
-    with explained("remove old images"):
+    with explained("remove images"):
+        used = {str(entry["ImageID"]) for entry in client.api.containers(all=True)}
         # First what was built on others.
         for repository in reversed(REPOSITORIES):
-            for image in client.images.list(name=repository, filters={"label": RECIPE_LABEL}):
-                if image.id not in keep:
-                    name = image.tags[0] if image.tags else str(image.id)
-                    with contextlib.suppress(docker.errors.NotFound):
-                        client.images.remove(image.id, force=True)
-                    images.append(name)
+            for image in client.api.images(name=repository, filters={"label": RECIPE_LABEL}):
+                if image["Id"] in used:
+                    continue
+                try:
+                    client.api.remove_image(image["Id"], force=True)
+                except docker.errors.APIError as error:
+                    if error.status_code not in {404, 409}:  # gone, or what is used was built on it
+                        raise
+                    continue
+                images.append(str((image["RepoTags"] or [image["Id"]])[0]))
     return Removed(containers=orphans.containers, images=tuple(sorted(images)))

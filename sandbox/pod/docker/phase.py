@@ -56,6 +56,7 @@ class DockerPhase:
         self.name = name
         self.trace = trace
         self.exit_code: int | None = None
+        self.started_inside = True
         self.survivors = 0
         self.oom = 0
         self.samples: list[Sample] = []
@@ -145,6 +146,9 @@ class DockerPhase:
         until = time.monotonic() + _PATIENCE
         while self.alive and time.monotonic() < until:
             time.sleep(_TICK)
+        if self.alive:
+            # Its runner would have said something by now: the sandbox itself hangs, as gVisor's may.
+            self._tracee.abandon()
         return self._whole
 
     def result(self) -> bytes:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import platform
 import secrets
 import time
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from collector.manifest import Coverage, Isolation, Phase
+from collector.manifest import Isolation, Phase
 from sandbox import tracer
 from sandbox.errors import PodError
+from sandbox.pod import outcome, seccomp
 from sandbox.pod.docker import engine, images
 from sandbox.pod.docker.gateway import GatewayContainer
 from sandbox.pod.docker.labels import remove_orphans
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 
 _MEGABYTE = 1 << 20
 _RESULT_DESCRIPTOR = 3
-_SHOWN = 200
+_DISK_RESERVE = 16 * _MEGABYTE
+"""Left on the disk with the evidence, so that what was seen can still be sealed."""
 
 
 class DockerPod:
@@ -108,8 +111,8 @@ class DockerPod:
         until = time.monotonic() + command.budget.seconds
         argv = tuple(str(_RESULT_DESCRIPTOR) if word == RESULT_FD else word for word in command.argv)
         record = Phase(name=command.name, status="completed", started=started, ended=started, argv=argv)
-        if not self._tracee.running:
-            reason = "the pod's container has ended before"
+        if not self._alive():
+            reason = "the pod ended before"
             return msgspec.structs.replace(record, status="not-run", reason=reason, trace_complete=False)
         trace = self._directory / "traces" / f"{command.name}.strace"
         self._write_command(command, argv)
@@ -123,13 +126,13 @@ class DockerPod:
             exit_code=phase.exit_code,
             ended=time.time(),
             trace=f"traces/{trace.name}.zst",
-            trace_complete=whole and ended != "trace",
+            trace_complete=whole and ended not in outcome.LOSSES,
             output_truncated=phase.output_truncated,
             survivors=phase.survivors if not ended else 0,
-            limits=(ended,) if ended and ended != "timed-out" else (),
-            coverage=_coverage(phase.result()) if command.reports_coverage else None,
+            coverage=outcome.coverage(phase.result()) if command.reports_coverage else None,
         )
-        return _with_status(record, ended, command, self._directory / "output" / f"{command.name}.stderr")
+        stderr = self._directory / "output" / f"{command.name}.stderr"
+        return outcome.judged(record, ended, command, phase, stderr)
 
     def _write_command(self, command: PhaseCommand, argv: Sequence[str]) -> None:
         if self._tracee is None:
@@ -148,6 +151,7 @@ class DockerPod:
             "trace": str(trace),
             "environment": dict(self._plan.environment),
             "directory": self._plan.home,
+            "filter": base64.b64encode(seccomp.program()).decode(),
             "reports": command.reports_coverage,
             "result_fd": _RESULT_DESCRIPTOR,
             # gVisor hangs when many are killed whose tracer stands still; and it has no limit of processes of its own.
@@ -177,13 +181,23 @@ class DockerPod:
         ]
 
     def _limit_hit(self, phase: DockerPhase, note: Callable[[str], None]) -> str:
-        if self._tracee is not None and not self._tracee.running:
-            return "pod"
+        if self._plan.interrupted():
+            return outcome.INTERRUPTED
+        if not self._alive():
+            return outcome.POD
+        disk = os.statvfs(self._directory)
+        if disk.f_bavail * disk.f_frsize < _DISK_RESERVE:
+            return outcome.DISK
         self._end_overgrown(phase)
         if phase.output_truncated and phase.name not in self._cut:
             self._cut.add(phase.name)
             note("output is cut at its limit")
-        return "trace" if self._is_overgrown(phase) else ""
+        return outcome.TRACE if self._is_overgrown(phase) else ""
+
+    def _alive(self) -> bool:
+        """Whether both containers run; without its gateway, a pod would go on unrecorded."""
+        parts = (self._gateway, self._tracee)
+        return all(part is not None and part.running for part in parts)
 
     def _is_overgrown(self, phase: DockerPhase) -> bool:
         return phase.trace.exists() and phase.trace.stat().st_size > self._plan.limits.trace_mb * _MEGABYTE
@@ -196,14 +210,10 @@ class DockerPod:
                 self._overgrown.append(phase.name)
 
     def _why(self, phase: DockerPhase) -> str:
-        """Whether it was the kernel that ended something, for want of memory."""
-        if phase.oom:
-            return "memory"
-        if phase.limit:
-            return phase.limit
-        if self._tracee is None or self._tracee.running:
-            return ""
-        return "memory" if self._tracee.out_of_memory() else "pod"
+        """Whether it was the kernel or the runner that ended something."""
+        if phase.oom or (self._tracee is not None and not self._tracee.running and self._tracee.out_of_memory()):
+            return outcome.MEMORY
+        return phase.limit if self._alive() else outcome.POD
 
     def linger(self, seconds: float) -> Phase:
         """Watch survivors; see `Pod.linger`."""
@@ -211,12 +221,14 @@ class DockerPod:
         until = time.monotonic() + seconds
         survivors = [phase for phase in self._phases if phase.alive]
         count = sum(max(phase.living, phase.survivors) for phase in survivors)
-        while time.monotonic() < until and any(phase.alive for phase in survivors):
+        while time.monotonic() < until and any(phase.alive for phase in survivors) and not self._plan.interrupted():
             self._end_overgrown(None)
             time.sleep(min(0.1, max(until - time.monotonic(), 0)))
         left = sum(phase.living for phase in survivors)
         reason = f"{count} processes had outlived their phase, {left} were ended" if count else ""
-        return Phase(name="linger", status="completed", reason=reason, started=started, ended=time.time())
+        # What still ran might have acted a moment later: that is not the same as having seen everything.
+        status: Literal["timed-out", "completed"] = "timed-out" if left else "completed"
+        return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time())
 
     def stop(self) -> tuple[str, ...]:
         """End everything; see `Pod.stop`."""
@@ -242,34 +254,3 @@ class DockerPod:
     def samples(self) -> tuple[Sample, ...]:
         """See `Pod.samples`."""
         return (*self._samples, *(sample for phase in self._phases for sample in phase.samples))
-
-
-def _coverage(result: bytes) -> Coverage | None:
-    """What a driver said it reached; a package that tampers with it makes the phase look unfinished, not finished."""
-    try:
-        return msgspec.json.decode(result, type=Coverage)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None
-
-
-def _with_status(phase: Phase, ended: str, command: PhaseCommand, stderr: Path) -> Phase:
-    replace = msgspec.structs.replace
-    if ended == "timed-out":
-        return replace(phase, status="timed-out", reason=f"not finished after {command.budget.seconds} s")
-    if ended == "memory":
-        return replace(phase, status="oom", reason="the kernel ended a process: the pod's memory was used up")
-    if ended == "pod":
-        return replace(phase, status="killed", reason="the pod's container ended meanwhile", trace_complete=False)
-    if ended:
-        return replace(phase, status="killed", reason=f"ended by us: its {ended} had reached the limit")
-    if phase.exit_code is None:
-        lines = stderr.read_text(errors="backslashreplace").strip().splitlines() if stderr.exists() else []
-        said = lines[-1][:_SHOWN] if lines else "its runner said nothing"
-        reason = f"could not be run in the pod: {said}"
-        return replace(phase, status="failed", reason=reason, trace_complete=False)
-    reason = ""
-    if phase.exit_code != 0:
-        reason = f"exit code {phase.exit_code}"
-    elif command.reports_coverage and phase.coverage is None:
-        reason = "its driver was disturbed: it did not report what it reached"
-    return replace(phase, status="failed", reason=reason) if reason else phase

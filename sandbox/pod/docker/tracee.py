@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from docker import DockerClient
+    from docker.models.containers import Container
 
     from sandbox.pod.interface import PodPlan
 
@@ -68,6 +69,7 @@ class TraceeContainer:
         self._plan = plan
         self._directory = directory
         self._streams: Streams | None = None
+        self._container: Container | None = None
         self.name = f"fumehood-{run}-tracee"
 
     @property
@@ -86,7 +88,7 @@ class TraceeContainer:
         # A kernel of its own does the package's system calls in threads of ours.
         factor = 1 if self._runtime == "runc" else _SENTRY_FACTOR
         with explained(f"start the tracee's container with the runtime {self._runtime}"):
-            self._container = self._client.containers.create(
+            self._container = container = self._client.containers.create(
                 self._image,
                 name=self.name,
                 labels=labels(self._run, "tracee"),
@@ -110,11 +112,11 @@ class TraceeContainer:
                 stdin_open=True,
                 log_config={"type": "none"},
             )
-            connection = self._container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+            connection = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             outputs = {STDOUT: self._directory / "said", STDERR: self._directory / "log"}
             self._streams = Streams(connection, outputs, _LOG_BYTES)
             self._streams.start()
-            self._container.start()
+            container.start()
         self._streams.line.wait(_READY_SECONDS)
         if outputs[STDOUT].read_bytes() != b"ready\n":
             lines = outputs[STDERR].read_text(errors="backslashreplace").strip().splitlines()
@@ -130,8 +132,16 @@ class TraceeContainer:
         """Whether the container's first process lives."""
         return self._streams is not None and self._streams.is_alive()
 
+    def abandon(self) -> None:
+        """End a container that does not answer any more."""
+        if self._container is not None:
+            remove(self._client, str(self._container.id))
+            self._container = None
+
     def out_of_memory(self) -> bool:
         """Whether the kernel has ended a process of it for want of memory."""
+        if self._container is None:
+            return False
         with explained("inspect the tracee's container"):
             self._container.reload()
         return bool(self._container.attrs["State"].get("OOMKilled"))
@@ -142,9 +152,7 @@ class TraceeContainer:
             self._streams.close_input()
             self._streams.close(_STOP_SECONDS)
             self._streams = None
-        container, self._container = getattr(self, "_container", None), None
-        if container is not None:
-            remove(self._client, str(container.id))
+        self.abandon()
 
     def _tmpfs(self) -> dict[str, str]:
         """Every writable place, bounded each; together they are bounded by the container's memory."""

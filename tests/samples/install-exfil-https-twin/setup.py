@@ -35,6 +35,6 @@ def act():
         urllib.request.urlopen(request, timeout=10).close()
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()
 setup()

@@ -39,6 +39,6 @@ def act():
         server.shutdown()
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()
 setup()

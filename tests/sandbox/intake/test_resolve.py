@@ -31,7 +31,9 @@ class Intake:
         self.index = index
 
     def __call__(self, text: str, artefact: Any = "auto") -> Artefact:
-        return resolve(text, artefact=artefact, configuration=self.configuration, cache=self.cache)
+        return resolve(
+            text, artefact=artefact, configuration=self.configuration, cache=self.cache, copies=self.cache / "artefacts"
+        )
 
     def refuses(self, text: str, artefact: Any = "auto") -> str:
         with pytest.raises(IntakeError) as caught:
@@ -253,7 +255,12 @@ def test_what_cannot_be_meant_is_explained(intake: Intake, text: str, expected: 
 def test_a_local_file_needs_no_index(tmp_path: Path) -> None:
     data = built(tmp_path, SDIST)
     configuration = PipConfiguration(index_url="", default_index_url="", default_hosts=(), no_index=True)
-    found = resolve(str(tmp_path / SDIST), configuration=configuration, cache=tmp_path / "cache")
+    found = resolve(
+        str(tmp_path / SDIST),
+        configuration=configuration,
+        cache=tmp_path / "cache",
+        copies=tmp_path / "cache/artefacts",
+    )
     assert (found.origin, found.purl, found.kind) == ("file", "pkg:pypi/thing@1.0", "sdist")
     assert found.path != tmp_path / SDIST
     assert found.path.read_bytes() == data
@@ -293,6 +300,17 @@ def test_a_pip_without_an_index_is_explained(intake: Intake) -> None:
 
 @pytest.mark.registry
 def test_six_comes_from_the_index_that_pip_is_configured_with(tmp_path: Path) -> None:
-    found = resolve("pkg:pypi/six@1.16.0", artefact="sdist", configuration=read_pip_configuration(), cache=tmp_path)
+    found = resolve(
+        "pkg:pypi/six@1.16.0",
+        artefact="sdist",
+        configuration=read_pip_configuration(),
+        cache=tmp_path,
+        copies=tmp_path / "copies",
+    )
     assert found.filename == "six-1.16.0.tar.gz"
     assert found.requires == ()
+
+
+def test_a_local_wheel_is_not_run_as_an_sdist(intake: Intake, tmp_path: Path) -> None:
+    built(tmp_path, WHEEL)
+    assert "is a wheel, not a sdist" in intake.refuses(str(tmp_path / WHEEL), "sdist")

@@ -69,6 +69,7 @@ def make_plan(base_image: BaseImage, directory: Path, **limits: int) -> PodPlan:
         environment=pypi.variables(environment, profile, planted.environment),
         pip_conf=b"",
         limits=msgspec.convert({**msgspec.to_builtins(profile.limits), **limits}, Limits),
+        interrupted=lambda: False,
         gateway=GatewayPlan(
             registry_socket=socket,
             registry_hosts=(),

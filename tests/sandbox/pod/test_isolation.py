@@ -153,7 +153,7 @@ print(json.dumps({{
     "usr": allowed(lambda: open("/usr/bin/python3", "ab")),
     "etc": allowed(lambda: open("/etc/passwd", "a")),
     "drivers": allowed(lambda: open("/opt/fumehood/importer.py", "a")),
-    "init_root": allowed(lambda: os.listdir("/proc/1/root/work")),
+    "init_root": allowed(lambda: os.listdir("/proc/1/root" + evidence)),
     "init_memory": allowed(lambda: open("/proc/1/mem", "rb").read(1)),
     "capabilities": [l.split()[1] for l in open("/proc/self/status") if l.startswith("Cap")],
     "tracer": [l.split()[1] for l in open("/proc/self/status") if l.startswith("TracerPid")],
@@ -176,10 +176,21 @@ print(json.dumps({{
 
 def test_bait_and_secrets_stand_on_no_command_line(start_pod: StartPod) -> None:
     with start_pod() as bench:
-        phase = bench.run("/bin/sh", "-c", "cat /proc/*/cmdline | tr '\\0' ' '; env")
+        ours: list[str] = []
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.is_set():
+                ours.extend(" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"]))
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        phase = bench.run("/bin/sh", "-c", "env; sleep 1")
+        stop.set()
+        watcher.join()
+        assert any("sleep 1" in line for line in ours), "the watcher saw the phase's own processes"
         planted = [line.split("=", 1)[1] for line in bench.output(phase).splitlines() if line.startswith("AWS_SECRET")]
         assert planted, "the bait is in the environment"
-        ours = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
         assert not any(value in line for value in planted for line in ours)
         execs = [line for line in bench.trace(phase).splitlines() if " execve(" in line]
         assert execs

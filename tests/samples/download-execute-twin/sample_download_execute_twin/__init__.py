@@ -16,5 +16,5 @@ def act():
         subprocess.run([program], capture_output=True, timeout=10, check=True)
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

@@ -15,5 +15,5 @@ def act():
     return pieces
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

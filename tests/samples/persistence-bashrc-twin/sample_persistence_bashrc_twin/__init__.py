@@ -10,5 +10,5 @@ def act():
         file.write("\n# added by sample_persistence_bashrc_twin\n")
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

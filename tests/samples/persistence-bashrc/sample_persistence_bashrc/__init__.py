@@ -9,5 +9,5 @@ def act():
 
 
 # Only a fumehood pod has this directory; anywhere else nothing happens.
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

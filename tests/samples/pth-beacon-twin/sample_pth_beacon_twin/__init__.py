@@ -10,5 +10,5 @@ def act():
         return file.read()
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

@@ -14,5 +14,5 @@ def act():
     return subprocess.run(["/bin/sh", "-c", "echo ready"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=True)
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

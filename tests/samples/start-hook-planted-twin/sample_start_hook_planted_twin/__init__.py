@@ -10,5 +10,5 @@ def act():
         file.write(bytes(64))
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

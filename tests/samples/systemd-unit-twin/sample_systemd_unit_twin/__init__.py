@@ -20,5 +20,5 @@ def act():
         file.write(UNIT)
 
 
-if os.path.isdir("/opt/fumehood"):
+if os.path.isfile("/opt/fumehood/pip_launcher.py"):
     act()

@@ -1,0 +1,98 @@
+"""Files of the home directory, followed through the names that the package gave them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from collector.events import AnyEvent, FileLink, FileRead, FileRename
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from collector.events import Source
+
+_OWN: Final = (".venv/", ".cache/")
+"""Below the home directory, but never planted: installers rename there all the time."""
+_CHAIN: Final = 256
+"""Directories moved into one another that are followed."""
+
+
+class _Alias(NamedTuple):
+    """What a name stands for."""
+
+    true: str
+    """The first name, as far as known when the alias was made."""
+    made: int
+    """Number of the renaming; of those that were made later, an older alias knows nothing."""
+
+
+class _Names:
+    """Which old names stand behind new ones."""
+
+    def __init__(self, home: str) -> None:
+        self._home = f"{home}/"
+        self._own = tuple(f"{home}/{name}" for name in _OWN)
+        self._aliases: dict[str, _Alias] = {}
+        self._count = 0
+        self._last: tuple[Source | None, str, str, str] = (None, "", "", "")
+        """Of the last one: its line, the old and the new name, and what stood at the new name before."""
+
+    def note(self, event: FileRename | FileLink) -> None:
+        """Take account of a renaming or linking that worked."""
+        old, new = (event.old, event.path) if isinstance(event, FileRename) else (event.target, event.path)
+        last, self._last = self._last, (event.source, old, new, self.true(new) or new)
+        true = self.true(old) or old
+        if last[:3] == (event.source, new, old):
+            true = last[3]  # the second half of an exchange: what stood here before its first half
+        else:
+            self._count += 1
+            if isinstance(event, FileRename):
+                self._aliases.pop(old, None)
+        self._aliases.pop(new, None)
+        if true != new and self._is_followed(true):
+            self._aliases[new] = _Alias(true, self._count)
+
+    def _is_followed(self, path: str) -> bool:
+        return path.startswith(self._home) and not path.startswith(self._own)
+
+    def true(self, path: str) -> str | None:
+        """The name that a file had when the run began; None when it is the same."""
+        found, fixed, made = path, 0, self._count + 1
+        for _ in range(_CHAIN if self._aliases else 0):
+            step = self._step(found, fixed, made)
+            if step is None:
+                break
+            found, fixed, made = step
+        return found if found != path and self._is_followed(found) else None
+
+    def _step(self, path: str, fixed: int, before: int) -> tuple[str, int, int] | None:
+        """Replace the longest name that stands for another; what it stands for (`fixed` characters) is final.
+
+        Only names below that can stand for something else still: those that moved before their directory did.
+        """
+        end = len(path)
+        while end > fixed:
+            alias = self._aliases.get(path[:end])
+            if alias is not None and alias.made < before:
+                return alias.true + path[end:], len(alias.true), alias.made
+            end = path.rfind("/", 0, end)
+        return None
+
+
+def with_true_names(events: Iterable[AnyEvent], home: str) -> Iterator[AnyEvent]:
+    """Yield the events, and after each read of a file that was renamed or linked the same read under its first name.
+
+    Args:
+        events: Those of a run in order of time.
+        home: Its home directory; only files below it are followed.
+    """
+    names = _Names(home)
+    for event in events:
+        yield event
+        if isinstance(event, FileRead):
+            if (true := names.true(event.path)) is not None:
+                yield msgspec.structs.replace(event, path=true)
+        elif isinstance(event, FileRename | FileLink) and not event.errno and not getattr(event, "symbolic", False):
+            names.note(event)

@@ -1,0 +1,107 @@
+"""Packages that try to get a clean verdict for what they do; each of these once did."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.images.pods import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.run.conftest import Fumehood
+
+pytestmark = pytest.mark.pod
+
+CALL_HOME = 'import socket\nsocket.create_connection(("203.0.113.5", 80)).sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")\n'
+READ_KEY = 'import posix\nposix.read(posix.open("/home/martin/.ssh/id_ed25519", posix.O_RDONLY), 9)\n'
+
+
+def _titles(report: dict[str, Any], actor: str = "target") -> set[str]:
+    return {finding["title"] for finding in report["findings"] if finding["actor"] == actor}
+
+
+def _source(directory: Path, name: str, backend: str) -> Path:
+    path = directory / f"{name}-1.0.tar.gz"
+    files = {
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": backend,
+    }
+    with tarfile.open(path, "w:gz") as archive:
+        for member, text in files.items():
+            info = tarfile.TarInfo(f"{name}-1.0/{member}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"odd/__init__.py": "", "odd-1.0.data/data/lib64/python3.11/site-packages/odd/late.py": CALL_HOME},
+        {
+            "odd.py": CALL_HOME,
+            "odd-1.0.data/purelib/Odd-0.9.dist-info/METADATA": "Metadata-Version: 2.1\nName: odd\nVersion: 0.9\n",
+            "odd-1.0.data/purelib/Odd-0.9.dist-info/RECORD": "",
+        },
+    ],
+    ids=["in-lib64", "second-metadata"],
+)
+def test_modules_cannot_be_hidden_from_the_importer(fumehood: Fumehood, tmp_path: Path, files: dict[str, str]) -> None:
+    report = fumehood.run(make_wheel(tmp_path, "odd", files)).report
+    assert "Unknown host contacted while importing" in _titles(report)
+
+
+def test_the_environments_configuration_does_not_choose_what_the_drivers_run(
+    fumehood: Fumehood, tmp_path: Path
+) -> None:
+    home = "/home/martin/.venv/share/odd"
+    encodings = f"import sys\nif '--result-fd' in sys.orig_argv:\n  {READ_KEY.replace(chr(10), chr(10) + '  ')}\n"
+    files = {
+        "odd.py": READ_KEY,
+        "odd-1.0.data/data/pyvenv.cfg": f"home = {home}/bin\n",
+        "odd-1.0.data/data/share/odd/lib/python3.11/os.py": "",
+        "odd-1.0.data/data/share/odd/lib/python3.11/lib-dynload/.keep": "",
+        "odd-1.0.data/data/share/odd/lib/python3.11/encodings/__init__.py": encodings,
+    }
+    report = fumehood.run(make_wheel(tmp_path, "odd", files)).report
+    # The module itself was imported: nobody forged its import, and nothing was blamed on the installer.
+    assert "SSH keys or settings read" in _titles(report)
+    assert _titles(report, "installer") == set()
+
+
+def test_what_pip_writes_through_a_planted_link_is_the_packages_doing(fumehood: Fumehood, tmp_path: Path) -> None:
+    backend = """
+import os, zipfile
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    os.symlink("/home/martin", "/home/martin/.venv/lib/python3.11/site-packages/odd_home")
+    info = "odd-1.0.dist-info"
+    with zipfile.ZipFile(directory + "/odd-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("odd_home/.bashrc", "true")
+        wheel.writestr(info + "/METADATA", "Metadata-Version: 2.1\\nName: odd\\nVersion: 1.0\\n")
+        wheel.writestr(info + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "/RECORD", "")
+    return "odd-1.0-py3-none-any.whl"
+"""
+    report = fumehood.run(_source(tmp_path, "odd", backend)).report
+    assert report["verdict"] == "malicious"
+    assert "A shell start-up file is changed" in _titles(report)
+
+
+def test_a_renamed_secret_is_still_the_secret(fumehood: Fumehood, tmp_path: Path) -> None:
+    moves = ("os.rename('.ssh', 'x')", "open('x/id_ed25519').read()", "os.rename('x', '.ssh')")
+    body = "\n".join(("import os", "os.chdir('/home/martin')", *moves))
+    report = fumehood.run(make_wheel(tmp_path, "odd", {"odd.py": body})).report
+    assert "SSH keys or settings read" in _titles(report)
+
+
+def test_what_still_runs_at_the_end_is_a_gap(fumehood: Fumehood, tmp_path: Path) -> None:
+    body = "import os, time\nif os.fork() == 0:\n  os.setsid()\n  time.sleep(1000)\n"
+    ran = fumehood.run(make_wheel(tmp_path, "odd", {"odd.py": body}))
+    assert (ran.code, ran.report["verdict"]) == (3, "inconclusive"), ran.err
+    assert any(reason.startswith("linger did not finish") for reason in ran.report["reasons"])
