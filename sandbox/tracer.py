@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_COSTLY = ("socket",)
+"""Traced where every call stops anyway: there, gVisor, the tracer cannot ask the kernel what a socket is."""
 STRING_BYTES = 4096
 """Longer strings are cut by strace, which marks them; the collector counts them."""
 
@@ -65,7 +67,7 @@ def command(
         f"--string-limit={STRING_BYTES}",
         "--quiet=attach,thread-execve",
         "--signal=!SIGCHLD",
-        f"--trace={','.join(CALLS)}",
+        f"--trace={','.join(CALLS if mode == 'seccomp-bpf' else (*CALLS, *_COSTLY))}",
         f"--output={trace}",
         "--",
         *tracee,

@@ -29,6 +29,8 @@ class Output:
         self.events: list[AnyEvent] = []
         self.sends: list[Send] = []
         self.sent_bytes = 0
+        self.sockets: dict[bytes, str] = {}
+        """Protocol by a socket's name (`socket:[7]`), where the trace tells how it was made."""
 
     def phase_at(self, ts: float) -> str:
         """The phase an event belongs to: what survives its phase until `linger` acts in `linger`."""

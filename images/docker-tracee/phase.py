@@ -2,9 +2,9 @@
 
 Reads `/fumehood/control/NAME.json` and appends a JSON object a line to `/fumehood/control/NAME.status`:
 `{"sample": ...}` now and then, `{"exit": CODE, "survivors": N, "oom": N}` when the phase's command has ended,
-`{"truncated": true}` once more was printed than is kept, and `{"ended": WHOLE}` when nothing of the phase lives any more
-and the tracer has finished its file. What the package prints goes to `/fumehood/output/NAME.stdout` and `.stderr`, what a
-driver writes to its result descriptor to `NAME.result`, all bounded.
+`{"truncated": true}` once more was printed than is kept, and `{"ended": WHOLE}` when nothing of the phase lives any
+more and the tracer has finished its file. What the package prints goes to `/fumehood/output/NAME.stdout` and `.stderr`,
+what a driver writes to its result descriptor to `NAME.result`, all bounded.
 
 The tracer is started with `--daemonize=session`: the traced command is this process's own child, whose exit code it
 learns at once, while the tracer goes on as long as something of the phase lives.

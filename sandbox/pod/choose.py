@@ -1,8 +1,8 @@
 """Which pod a run gets: as asked, or the strongest that works here.
 
 The order of `auto`: a Docker runtime with a kernel of its own (gVisor, Kata); then the embedded pod, whose package is
-an unprivileged user in a user namespace, with the tracer out of its sight; then Docker with runc, which shares the kernel
-as well, and whose containers a root daemon starts.
+an unprivileged user in a user namespace, with the tracer out of its sight; then Docker with runc, which shares the
+kernel as well, and whose containers a root daemon starts.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import msgspec
 from sandbox.errors import PodError, UsageError
 from sandbox.pod import selftest
 from sandbox.pod.bubblewrap import BubblewrapPod
+from sandbox.pod.selftest import MakePod
 from sandbox.pod.tools import find_tools, tool_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sandbox.pod.interface import Pod, PodPlan
-    from sandbox.pod.selftest import MakePod
 
 PodName: TypeAlias = Literal["auto", "bubblewrap", "docker"]
 

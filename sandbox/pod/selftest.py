@@ -78,7 +78,8 @@ def tracer_mode(make: MakePod, plan: PodPlan, key: tuple[str, ...], cache: Path)
     if (kept := _read(path)) is not None and kept.key == key:
         return kept.mode
     lost = ""
-    for mode in get_args(TracerMode):
+    modes: tuple[TracerMode, ...] = get_args(TracerMode)
+    for mode in modes:
         lost = _lost(make, msgspec.structs.replace(plan, tracer_mode=mode))
         if not lost:
             path.parent.mkdir(parents=True, exist_ok=True)

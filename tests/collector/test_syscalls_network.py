@@ -41,6 +41,23 @@ def test_dials(line: str, expected: dict[str, object]) -> None:
     assert rows(line) == [{"kind": "network.connect", "pid": 20} | expected]
 
 
+@pytest.mark.parametrize(
+    ("made", "protocol"),
+    [
+        ("AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP", "tcp"),
+        ("AF_INET, SOCK_DGRAM|SOCK_CLOEXEC|SOCK_NONBLOCK, IPPROTO_IP", "udp"),
+        ("AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6", "icmp"),
+        ("AF_INET, SOCK_RAW, IPPROTO_ICMP", "raw"),
+        ("AF_UNIX, SOCK_STREAM, 0", "unknown"),
+    ],
+)
+def test_a_socket_that_the_kernel_does_not_describe_is_what_it_was_made_as(made: str, protocol: str) -> None:
+    dialled = inet("192.0.2.7", 80)
+    found = rows(f"socket({made}) = 3<socket:[7]>", f"connect(3<socket:[7]>, {dialled}, 16) = 0")
+    events = [row for row in found if row["kind"] == "network.connect"]
+    assert [row.get("protocol", "tcp") for row in events] == [protocol]
+
+
 def test_a_port_that_no_number_can_hold_is_not_understood() -> None:
     line = f"connect(3<TCP:[1]>, {inet('192.0.2.7', 1).replace('htons(1)', 'htons(' + '9' * 5000 + ')')}, 16) = 0"
     trace = read([call(20, 1, line)])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import docker.types
 import msgspec
 
 from sandbox.errors import PodError
@@ -88,7 +89,7 @@ class GatewayContainer:
                 memswap_limit=_MEMORY_MB * _MEGABYTE,
                 pids_limit=_PROCESSES,
                 stdin_open=True,
-                log_config={"type": "none"},
+                log_config=docker.types.LogConfig(type="none"),
                 auto_remove=True,
             )
             connection = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
@@ -118,10 +119,13 @@ class GatewayContainer:
 
     def _volumes(self) -> list[str]:
         """What it sees of the host: Python and our code read-only, its own directory, the registry socket."""
-        shown = ["/usr", "/etc/ld.so.cache", *(f"/{name}" for name in ("lib", "lib64") if not Path("/", name).is_symlink())]
-        for path in dict.fromkeys((sys.base_prefix, sys.prefix, our_code())):
-            if not path.startswith("/usr/"):
-                shown.append(path)
+        shown = [
+            "/usr",
+            "/etc/ld.so.cache",
+            *(f"/{name}" for name in ("lib", "lib64") if not Path("/", name).is_symlink()),
+        ]
+        python = dict.fromkeys((sys.base_prefix, sys.prefix, our_code()))
+        shown += [path for path in python if not path.startswith("/usr/")]
         socket = str(self._plan.gateway.registry_socket)
         directory = str(self._directory)
         ours = (f"{socket}:{REGISTRY_SOCKET}:ro", f"{directory}:{directory}:rw")
@@ -134,7 +138,9 @@ class GatewayContainer:
         (directory / "ca.key").write_bytes(plan.key_pem)
         (directory / "scratch").mkdir(mode=0o700)
         told = plan.metadata
-        metadata = Metadata(role=told["role"], document=told["credentials"], token=told["token"]) if told else Metadata()
+        metadata = (
+            Metadata(role=told["role"], document=told["credentials"], token=told["token"]) if told else Metadata()
+        )
         config = GatewayConfig(
             tcp_port=network.TCP_PORT,
             dns_port=network.DNS_PORT,

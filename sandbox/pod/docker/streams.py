@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import socket
 import struct
 import threading
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Mapping
     from pathlib import Path
 

@@ -51,7 +51,9 @@ _CAPABILITIES = (
 class TraceeContainer:
     """A container with a read-only root in the gateway's network namespace."""
 
-    def __init__(self, client: DockerClient, image: str, run: str, runtime: str, plan: PodPlan, directory: Path) -> None:  # noqa: PLR0913, PLR0917 - what it is made of
+    def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
+        self, client: DockerClient, image: str, run: str, runtime: str, plan: PodPlan, directory: Path
+    ) -> None:
         """Prepare; nothing is started.
 
         Args:
@@ -110,7 +112,7 @@ class TraceeContainer:
                 nano_cpus=(os.cpu_count() or 1) * 1_000_000_000,
                 ulimits=[docker.types.Ulimit(name="core", soft=0, hard=0)],
                 stdin_open=True,
-                log_config={"type": "none"},
+                log_config=docker.types.LogConfig(type="none"),
             )
             connection = container.attach_socket(params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
             outputs = {STDOUT: self._directory / "said", STDERR: self._directory / "log"}
@@ -123,7 +125,7 @@ class TraceeContainer:
             raise PodError(f"the tracee did not start: {lines[-1][:300] if lines else 'it said nothing'}")
 
     def tell(self, line: str) -> None:
-        """Give process 1 an order: `run NAME` starts the phase whose command stands in `control`, `end NAME` ends it."""
+        """Give process 1 an order: `run NAME` starts the phase whose command is in `control`, `end NAME` ends it."""
         if self._streams is not None:
             self._streams.send(f"{line}\n".encode())
 

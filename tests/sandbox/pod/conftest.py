@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.pod import choose
+from sandbox.pod.bubblewrap import BubblewrapPod
 from tests.sandbox.pod import engines
 from tests.sandbox.pod.bench import Bench, StartPod, make_plan
 
@@ -30,6 +31,20 @@ def pod_name(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
     engines.need(name)
     return name
+
+
+@pytest.fixture
+def start_bubblewrap(base_image: BaseImage, tmp_path: Path) -> StartPod:
+    """The embedded pod alone, for what looks at its processes on this machine."""
+
+    @contextmanager
+    def start(**limits: int) -> Iterator[Bench]:
+        directory = tmp_path / "evidence"
+        directory.mkdir()
+        with BubblewrapPod(make_plan(base_image, tmp_path, **limits), directory) as pod:
+            yield Bench(pod, directory)
+
+    return start
 
 
 @pytest.fixture
