@@ -98,8 +98,9 @@ def test_a_killed_worker_leaves_nothing_after_the_next_start(
 
 
 @pytest.mark.docker
+@pytest.mark.usefixtures("client")
 def test_memory_that_is_used_up_is_told_and_the_next_phase_runs(
-    client: DockerClient, base_image: BaseImage, settings: Settings, tmp_path: Path
+    base_image: BaseImage, settings: Settings, tmp_path: Path
 ) -> None:
     directory = tmp_path / "evidence"
     directory.mkdir()
@@ -113,7 +114,8 @@ def test_memory_that_is_used_up_is_told_and_the_next_phase_runs(
 
 
 @pytest.mark.docker
-def test_a_runtime_that_is_not_registered_is_named(client: DockerClient, base_image: BaseImage, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("client")
+def test_a_runtime_that_is_not_registered_is_named(base_image: BaseImage, tmp_path: Path) -> None:
     wanted = choose.Wanted(pod="docker", runtime="no-such-runtime")
     with pytest.raises(PodError, match=r"does not know the runtime 'no-such-runtime': use one of .*runc"):
         choose.choose(wanted, make_plan(base_image, tmp_path), tmp_path, tmp_path, print)
