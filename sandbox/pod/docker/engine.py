@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import docker
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS = 120
 _OLDEST_API = (1, 40)
 """Docker 19.03: the first that has all we ask for."""
+_LOCAL = "unix:///var/run/docker.sock"
 _SHOWN = 300
 
 _ADVICE: tuple[tuple[str, str], ...] = (
@@ -75,12 +78,20 @@ def connect() -> DockerClient:
         PodError: There is none, it may not be used, or it is too old.
     """
     with explained("use Docker"):
+        _reach(os.environ.get("DOCKER_HOST") or _LOCAL)
         client = docker.from_env(timeout=_TIMEOUT_SECONDS, version="auto")
         version = str(client.api.api_version)
     if tuple(int(part) for part in version.split(".")) < _OLDEST_API:
         client.close()
         raise PodError(f"cannot use Docker: its API version {version} is too old; install Docker 19.03 or newer")
     return client
+
+
+def _reach(host: str) -> None:
+    """Try a local engine's socket: quicker and clearer than the library, which leaves its own open when it fails."""
+    if host.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(host.removeprefix("unix://"))
 
 
 def runtimes(client: DockerClient) -> tuple[str, ...]:

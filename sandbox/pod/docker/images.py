@@ -98,15 +98,16 @@ class _Entry(msgspec.Struct, frozen=True):
 
 def _tracee_files(strace: Path) -> Iterator[tuple[str, _Entry]]:
     folder = images_directory() / "docker-tracee"
-    yield "fumehood", _Entry(mode=0o700, directory=True)
+    yield "tree", _Entry(mode=0o755, directory=True)
+    yield "tree/fumehood", _Entry(mode=0o700, directory=True)
     for name in ("control", "traces", "output"):
-        yield f"fumehood/{name}", _Entry(mode=0o700, directory=True)
+        yield f"tree/fumehood/{name}", _Entry(mode=0o700, directory=True)
     for name in ("keeper.py", "phase.py"):
-        yield f"fumehood/{name}", _Entry((folder / name).read_bytes())
-    yield f"{TRACER[1:]}/strace", _Entry(strace.read_bytes(), mode=0o755)
+        yield f"tree/fumehood/{name}", _Entry((folder / name).read_bytes())
+    yield f"tree{TRACER}/strace", _Entry(strace.read_bytes(), mode=0o755)
     for library in _libraries(strace):
         name = "ld.so" if library.name.startswith("ld-") else library.name
-        yield f"{TRACER[1:]}/lib/{name}", _Entry(library.read_bytes(), mode=0o755)
+        yield f"tree{TRACER}/lib/{name}", _Entry(library.read_bytes(), mode=0o755)
 
 
 def _libraries(program: Path) -> list[Path]:

@@ -97,6 +97,8 @@ def _remove(client: DockerClient, container: str) -> None:
     except docker.errors.APIError as error:
         if error.status_code != 409:  # noqa: PLR2004 - conflict: its removal is in progress
             raise
+        with contextlib.suppress(docker.errors.NotFound):
+            client.api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
 
 
 def _kill_sandbox(container: str) -> None:
