@@ -110,6 +110,9 @@ def _missed(coverage: Coverage) -> tuple[str, ...]:
     unreached = max(len(coverage.unreached), coverage.planned - coverage.reached - len(coverage.timed_out))
     told = ((unreached, "not reached"), (len(coverage.timed_out), "cut off, out of time"))
     units = coverage.unit if coverage.planned == 1 else f"{coverage.unit}s"
+    if coverage.unit == "module" and coverage.planned and len(coverage.failed) >= coverage.planned:
+        # One that fails is normal (an optional dependency); when all do, nobody has seen what the package does.
+        return (f"no module could be imported, the first: {coverage.failed[0]}",)
     return tuple(
         f"{number} of {coverage.planned} {units} {'was' if number == 1 else 'were'} {what}"
         for number, what in told

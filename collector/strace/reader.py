@@ -59,8 +59,9 @@ def _line(line: bytes, match: re.Match[bytes] | None, number: int, pending: dict
     elif (match := grammar.UNFINISHED.match(line)) is not None:
         # A thread that executes comes back under the pid of its process.
         owner = match[5] or match[1]
-        for pid in {match[1], owner} & pending.keys():
-            yield _unfinished(pending.pop(pid))
+        for pid in dict.fromkeys((match[1], owner)):
+            if pid in pending:
+                yield _unfinished(pending.pop(pid))
         pending[owner] = _Pending(number, line[: match.end(4)], match[3], match[5] is not None)
     elif (match := grammar.EXIT.match(line)) is not None:
         if match[1] in pending:

@@ -54,8 +54,9 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
     _notes(page, report)
     if bundle is not None:
         page.heading("Evidence")
-        page.whole(page.text(str(bundle)), 1)
-        page.whole(page.text(("every event: ", "dim"), f"fumehood events {shlex.quote(str(bundle))}"), 1)
+        path = str(bundle.resolve())
+        page.whole(page.text(path), 1)
+        page.whole(page.text(("every event: ", "dim"), f"fumehood events {shlex.quote(path)}"), 1)
 
 
 def _verdict(page: Page, report: Report) -> None:

@@ -115,6 +115,11 @@ def test_coverage() -> None:
     assert of(reached=2, timed_out=["a"]).verdict == "inconclusive"
     assert of(reached=2, unreached=["a"]).verdict == "inconclusive"
     # What the lists do not account for was not reached either.
+    # When nothing could be imported, nothing was seen.
+    assert of(failed=["a: no x", "b", "c"]).reasons == (
+        "import is incomplete: no module could be imported, the first: a: no x",
+    )
+    assert of(unit="script", failed=["a", "b", "c"]).verdict == "clean"
     assert of(reached=1).reasons == ("import is incomplete: 2 of 3 modules were not reached",)
 
 
