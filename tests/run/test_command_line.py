@@ -33,6 +33,8 @@ pytestmark = pytest.mark.pod
         ("rules", "check"),
         ("image",),
         ("image", "build"),
+        ("pods",),
+        ("pods", "prune"),
         ("completion",),
     ],
 )
