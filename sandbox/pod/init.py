@@ -22,7 +22,7 @@ from sandbox.pod import kernel
 
 _PATIENCE = 5.0
 """Seconds the gateway may take to write what is pending."""
-_RULES = """
+RULES = """
 table inet pod {{
   chain dialled {{
     type nat hook output priority -100;
@@ -135,7 +135,7 @@ def _seal_network(plan: InitPlan) -> None:
     if Path("/proc/net/if_inet6").exists():
         six = [plan.ip, "-6", "route", "add", "local", "::/0", "dev", "lo"]
         subprocess.run(six, check=True, capture_output=True)
-    rules = _RULES.format(dns=plan.dns_port, tcp=plan.tcp_port)
+    rules = RULES.format(dns=plan.dns_port, tcp=plan.tcp_port)
     subprocess.run([plan.nft, "-f", "-"], input=rules, text=True, check=True, capture_output=True)
 
 
