@@ -132,4 +132,4 @@ class ProxyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     sha256: str = ""
     cached: bool = False
     refused: str = ""
-    """Why the proxy would not ask the registry; empty when it did."""
+    """Why the proxy would not ask the registry, or `failed: ...` when asking went wrong; empty when it was answered."""

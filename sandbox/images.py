@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ from sandbox.errors import ImageError
 from sandbox.resources import images_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 SCHEMA = "fumehood.image/1"
+_FAILED = "images/build: "
+"""What the builder's last message begins with when it has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +81,34 @@ def ensure(name: str, cache: Path, progress: Callable[[str], None]) -> BaseImage
 def _build(name: str, cache: Path, progress: Callable[[str], None]) -> Path:
     """Run `images/build`, pass on what it tells, and return the image's folder."""
     command = [sys.executable, str(images_directory() / "build"), name, "--cache", str(cache)]
-    told: list[str] = []
+    reason = ""
+    told: deque[str] = deque([""], maxlen=20)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as builder:
         for line in builder.stderr or ():
-            told.append(line.rstrip("\n"))
-            progress(told[-1])
+            told.append(line.strip())
+            if line.startswith(_FAILED):
+                reason = told[-1].removeprefix(_FAILED)
+            else:
+                progress(line.rstrip())
         result = builder.stdout.read().strip() if builder.stdout else ""
     if builder.returncode or not result:
-        reason = "\n".join(told[-20:]).removeprefix("images/build: ") or f"exit code {builder.returncode}"
-        raise ImageError(f"cannot build the image {name}: {reason}")
+        raise ImageError(f"cannot build the image {name}: {_advised(reason, told, cache)}")
     return Path(result)
+
+
+def _advised(reason: str, told: Sequence[str], cache: Path) -> str:
+    """One line: why there is no image, and what to do.
+
+    Args:
+        reason: The builder's own; empty when it broke off.
+        told: The last lines that it printed.
+        cache: Where the image was to go.
+    """
+    # apt's and mmdebstrap's own errors; what tar says after them is only that nothing came.
+    last = next((line for line in reversed(told) if line.startswith("E: ")), told[-1])
+    if reason.startswith("[Errno "):
+        fault = reason.partition("] ")[2]
+        return f"{fault}; make {cache} a directory that you can write to, or set FUMEHOOD_CACHE to another one"
+    if reason.startswith("mmdebstrap failed"):
+        return f"mmdebstrap failed ({last}); check that apt-get update works here and that {cache} has 1 GB free"
+    return reason or f"its builder broke off ({last or 'without a word'}); this is a bug, please report it"

@@ -101,7 +101,7 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
     """
     configuration = read_pip_configuration()
     image = images.ensure(job.profile.image, settings.cache, progress.step)
-    progress.step(f"fetching {job.package}")
+    progress.step(f"{'fetching' if job.package.startswith('pkg:') else 'checking'} {job.package}")
     identifier = secrets.token_hex(8)
     with _room_for_evidence(settings.bundles), BundleWriter(settings.bundles, identifier) as bundle:
         artefact = resolve(

@@ -26,6 +26,7 @@ CALLS: tuple[str, ...] = (
     *("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg"),
     *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kill", "tkill"),
     *("memfd_create", "mount", "umount2", "setns", "unshare", "pivot_root", "chroot"),
+    *("open_tree", "move_mount", "fsopen", "fsmount", "mount_setattr"),
     *("init_module", "finit_module", "bpf", "io_uring_setup", "userfaultfd", "perf_event_open", "keyctl"),
     *("setuid", "setgid", "setreuid", "setresuid", "personality"),
 )

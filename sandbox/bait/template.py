@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VARIABLES: dict[str, str] = {
-    "user": "the persona's user name",
-    "host": "the persona's host name",
-    "home": "the persona's home directory",
-    "now": "the start of the run, RFC 3339",
-    "later": "six hours after it",
-}
-"""Names that every template may use; none of them is a secret."""
+VARIABLES = ("user", "host", "home", "now", "later")
+"""Names that every template may use; none of them is a secret. The last two are times of the run, RFC 3339."""
 
 _REFERENCE = re.compile(r"\{\{\s*([A-Za-z0-9_.-]{1,128})\s*\}\}")
 

@@ -27,7 +27,6 @@ _HOSTS = frozenset(
 )
 _INSTANCE = "i-0c3f1b7a92d4e6581"
 _ZONE = "eu-central-1a"
-_AWS = "/latest/"
 _TREE = {
     "/latest/": "dynamic\nmeta-data\nuser-data",
     "/latest/meta-data/": "ami-id\nhostname\niam/\ninstance-id\ninstance-type\nlocal-ipv4\nplacement/",

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,6 +25,8 @@ from sandbox.gateway.services import Services
 from sandbox.gateway.tap import PacketTap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.gateway.config import GatewayConfig
 
 _BACKLOG = 1024
@@ -106,14 +109,11 @@ async def serve(config: GatewayConfig) -> None:
         acceptors = [asyncio.create_task(gateway.accept(listener)) for listener in listeners]
         for task in acceptors:
             task.add_done_callback(_report)
-        for host in ("127.0.0.1", "::1"):
-            # A namespace may be without IPv6.
-            with suppress(OSError):
-                transport, _ = await loop.create_datagram_endpoint(
-                    lambda: DnsProtocol(services.names, journal, config.limits.body_bytes),
-                    local_addr=(host, config.dns_port),
-                )
-                stack.callback(transport.close)
+        protocol = partial(DnsProtocol, services.names, journal, config.limits.body_bytes)
+        stack.callback(await _name_server(protocol, "127.0.0.1", config.dns_port))
+        # A namespace may be without IPv6.
+        with suppress(OSError):
+            stack.callback(await _name_server(protocol, "::1", config.dns_port))
         stack.enter_context(PacketTap(journal, config.dns_port, config.limits.body_bytes))
         print("ready", flush=True)  # noqa: T201 - the protocol with whoever started us
         await watch.stopping.wait()
@@ -188,6 +188,13 @@ def _catch_all(port: int) -> socket.socket:
         return _listening(socket.socket(socket.AF_INET, socket.SOCK_STREAM), "0.0.0.0", port)  # noqa: S104
     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     return _listening(listener, "::", port)
+
+
+async def _name_server(protocol: Callable[[], DnsProtocol], host: str, port: int) -> Callable[[], None]:
+    """Answer DNS over UDP on one address; returns what ends it."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(protocol, local_addr=(host, port))
+    return transport.close
 
 
 def _dns_listeners(port: int, stack: ExitStack) -> list[socket.socket]:

@@ -49,7 +49,6 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """What a checked archive says about itself."""
 
     identity: Identity
-    requires_python: str
     requirements: Requirements
     notes: tuple[str, ...] = ()
 
@@ -88,18 +87,23 @@ def inspect(path: Path, filename: str, target: Target) -> Inspection:
         IntakeError: It is not an archive, a hostile one, or not of the kind that its name says.
     """
     identity = identify(filename)
-    if identity.kind == "wheel":
-        said = _wheel(
-            read_zip(path, Wanted(lambda name: _METADATA.fullmatch(name) is not None, _MAX_METADATA)), identity
-        )
-    else:
-        wanted = Wanted(lambda name: _SDIST.fullmatch(name) is not None, _MAX_METADATA)
-        said = _sdist(read_zip(path, wanted) if filename.endswith(".zip") else read_tar(path, wanted))
+    try:
+        said = _said(path, filename, identity)
+    except IntakeError as error:
+        raise IntakeError(f"{quoted(filename)}: {error}") from error
     requirements = select(said.requires, target)
     notes = (*_differences(identity, said), *requirements.notes)
     if said.requires_python and not target.accepts(said.requires_python):
         notes += (f"it asks for Python {quoted(said.requires_python)}; the image has {target.python}",)
-    return Inspection(identity=identity, requires_python=said.requires_python, requirements=requirements, notes=notes)
+    return Inspection(identity=identity, requirements=requirements, notes=notes)
+
+
+def _said(path: Path, filename: str, identity: Identity) -> Said:
+    if identity.kind == "wheel":
+        wanted = Wanted(lambda name: _METADATA.fullmatch(name) is not None, _MAX_METADATA)
+        return _wheel(read_zip(path, wanted), identity)
+    wanted = Wanted(lambda name: _SDIST.fullmatch(name) is not None, _MAX_METADATA)
+    return _sdist(read_zip(path, wanted) if filename.endswith(".zip") else read_tar(path, wanted))
 
 
 def _wheel(contents: Contents, identity: Identity) -> Said:

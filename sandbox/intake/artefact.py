@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 _FORM = "write pkg:pypi/NAME@VERSION, or give the path of a wheel or sdist"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,99})(?:(?:==|@)([A-Za-z0-9.!+]{1,50}))?")
 """What people write for pip."""
-DEFAULT_PYTHON = "3.11.2"
-"""Debian 12's."""
 
 
 class Artefact(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +48,6 @@ class Artefact(msgspec.Struct, frozen=True, kw_only=True):
     origin: Literal["index", "file"]
     requires: tuple[str, ...] = ()
     """Requirements that hold on the image without extras: `name[extras]specifier`, nothing else, safe for pip."""
-    direct: tuple[str, ...] = ()
-    """Names of requirements with an address of their own; they are not installed beforehand."""
-    requires_python: str = ""
     notes: tuple[str, ...] = ()
     """What a reader of the report should know, one sentence each."""
 
@@ -76,7 +72,7 @@ def resolve(  # noqa: PLR0913 - one keyword for each thing that decides
     configuration: PipConfiguration,
     cache: Path,
     copies: Path,
-    python: str = DEFAULT_PYTHON,
+    python: str,
 ) -> Artefact:
     """Find, fetch and check what the user asked for.
 
@@ -154,8 +150,6 @@ def _described(
         purl=PackageURL("pypi", None, identity.name, identity.version).to_string(),
         origin=origin,
         requires=inspection.requirements.indexed,
-        direct=inspection.requirements.direct,
-        requires_python=inspection.requires_python,
         notes=notes + inspection.notes,
     )
     structlog.get_logger(__name__).info("artefact", purl=described.purl, filename=described.filename, sha256=sha256)
@@ -166,14 +160,25 @@ def _path(text: str) -> Path:
     if "://" in text:
         raise IntakeError(f"{quoted(text)} is an address; download the file and give its path, or {_FORM}")
     path = Path(text)
-    if path.is_dir():
+    try:
+        # A broken link or a FIFO is a path too, and gets its own message later.
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise IntakeError(_nothing(text)) from error
+    except OSError as error:
+        raise IntakeError(f"{quoted(text)} cannot be read: {error.strerror}; check the path") from error
+    if stat.S_ISDIR(mode):
         raise IntakeError(f"{quoted(text)} is a directory; give a wheel or sdist, such as `python -m build` makes")
-    # lexists: a broken link or a FIFO is a path too, and gets its own message.
-    if path.exists() or path.is_symlink() or "/" in text or text.endswith(SUFFIXES):
-        return path
+    return path
+
+
+def _nothing(text: str) -> str:
+    """What to say when there is no such file: perhaps something else was meant."""
+    if "/" in text or text.endswith(SUFFIXES):
+        return f"there is no file {quoted(text)}; check the path"
     words = _REQUIREMENT.fullmatch(text)
     meant = f"write pkg:pypi/{'@'.join(filter(None, words.groups()))}" if words else _FORM
-    raise IntakeError(f"{quoted(text)} is neither a purl nor a file; {meant}")
+    return f"{quoted(text)} is neither a purl nor a file; {meant}"
 
 
 def _purl(text: str) -> PackageURL:

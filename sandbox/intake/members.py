@@ -41,8 +41,6 @@ class Member(NamedTuple):
 class Contents(msgspec.Struct, frozen=True):
     """What a checked archive holds."""
 
-    names: tuple[str, ...]
-    """Regular members."""
     tops: frozenset[str]
     """First components of all names."""
     kept: dict[str, bytes]

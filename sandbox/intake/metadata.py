@@ -36,8 +36,6 @@ class Requirements(msgspec.Struct, frozen=True, kw_only=True):
 
     indexed: tuple[str, ...] = ()
     """`name[extras]specifier`, safe as an argument for pip: markers are evaluated, nothing else can be in it."""
-    direct: tuple[str, ...] = ()
-    """Those that name an address of their own."""
     notes: tuple[str, ...] = ()
 
 
@@ -73,7 +71,6 @@ def _requires_txt(text: str) -> Iterator[str]:
 def select(texts: Iterable[str], target: Target) -> Requirements:
     """Keep what the image's interpreter needs of the given requirements, each once."""
     indexed: dict[str, None] = {}
-    direct: dict[str, None] = {}
     notes: list[str] = []
     for number, text in enumerate(texts):
         if number == _MAX_REQUIREMENTS:
@@ -87,11 +84,10 @@ def select(texts: Iterable[str], target: Target) -> Requirements:
         if requirement is None:
             continue
         if requirement.url:
-            direct[requirement.name] = None
             notes.append(f"requirement {quoted(text)} names an address of its own; it is not installed beforehand")
         else:
             indexed[_written(requirement)] = None
-    return Requirements(indexed=tuple(indexed), direct=tuple(direct), notes=tuple(notes[:50]))
+    return Requirements(indexed=tuple(indexed), notes=tuple(notes[:50]))
 
 
 def _written(requirement: Requirement) -> str:

@@ -36,15 +36,9 @@ class PipConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """Base address of the first index that is asked (may hold credentials: never show it); empty when there is
     none that can be asked over HTTP."""
     extra_index_urls: tuple[str, ...] = ()
-    default_index_url: str
-    """The index of a pip that nobody configured."""
-    default_hosts: tuple[str, ...]
-    """Index and file host of a pip that nobody configured."""
     certificate: str = ""
     """PEM bundle to trust instead of the system's; empty for the system's."""
     client_certificate: str = ""
-    trusted_hosts: tuple[str, ...] = ()
-    proxy: str = ""
     credentials: dict[str, tuple[str, str]] = {}
     """User and password by host name, from the user's netrc, for the indexes above."""
     no_index: bool = False
@@ -89,14 +83,12 @@ def read_pip_configuration(environment: Mapping[str, str] | None = None) -> PipC
         IntakeError: A configuration file of pip cannot be read.
     """
     environment = os.environ if environment is None else environment
-    options, default_index_url, default_hosts = _ask_pip()
-    index_url, extra, ignored = _indexes(options, default_index_url)
+    options, default = _ask_pip()
+    index_url, extra, ignored = _indexes(options, default)
     if options.get("find-links"):
         ignored.append("find-links")
-    trusted = tuple(options.get("trusted-host", "").split())
-    ignored += [f"trusted-host {quoted(host)}" for host in trusted]
-    proxy = options.get("proxy", "")
-    if proxy:
+    ignored += [f"trusted-host {quoted(host)}" for host in options.get("trusted-host", "").split()]
+    if options.get("proxy"):
         ignored.append("proxy (set HTTPS_PROXY instead)")
     if ignored:
         structlog.get_logger(__name__).info("pip settings that are not consulted", settings=ignored)
@@ -106,20 +98,16 @@ def read_pip_configuration(environment: Mapping[str, str] | None = None) -> PipC
     return PipConfiguration(
         index_url=index_url,
         extra_index_urls=extra,
-        default_index_url=default_index_url,
-        default_hosts=default_hosts,
         certificate=certificate,
         client_certificate=options.get("client-cert", ""),
-        trusted_hosts=trusted,
-        proxy=proxy,
         credentials=_netrc_credentials([index_url, *extra], environment),
         no_index=options.get("no-index", "").strip().lower() in _TRUE,
         ignored=tuple(ignored),
     )
 
 
-def _ask_pip() -> tuple[dict[str, str], str, tuple[str, ...]]:
-    """Pip's effective options for `install`, its default index and its default hosts."""
+def _ask_pip() -> tuple[dict[str, str], str]:
+    """Pip's effective options for `install`, and the index that it asks by default."""
     # pip replaces the process's logger class as soon as it is imported: so it is imported only here, and the
     # class is put back. Its own modules must all be loaded in between, as they need theirs.
     logger_class = logging.getLoggerClass()
@@ -140,8 +128,7 @@ def _ask_pip() -> tuple[dict[str, str], str, tuple[str, ...]]:
         for key, value in _flat(configuration.items()):
             if key.startswith(f"{section}.") and value:
                 options[key.removeprefix(f"{section}.")] = str(value)
-    hosts = tuple(dict.fromkeys((PyPI.netloc, PyPI.file_storage_domain)))
-    return options, PyPI.simple_url, hosts
+    return options, PyPI.simple_url
 
 
 def _flat(items: Iterable[tuple[str, object]]) -> Iterator[tuple[str, object]]:

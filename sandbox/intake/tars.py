@@ -72,7 +72,7 @@ def read_tar(path: Path, wanted: Wanted) -> Contents:
     except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError, OverflowError) as error:
         raise IntakeError(f"{_BROKEN} ({quoted(str(error))})") from error
     reader.members.finish()
-    return Contents(tuple(reader.names), frozenset(reader.members.tops), reader.kept)
+    return Contents(frozenset(reader.members.tops), reader.kept)
 
 
 class _Reader:
@@ -80,7 +80,6 @@ class _Reader:
 
     def __init__(self, wanted: Wanted, compressed: int) -> None:
         self.members = Members()
-        self.names: list[str] = []
         self.kept: dict[str, bytes] = {}
         self._wanted = wanted
         self._compressed = compressed
@@ -108,7 +107,6 @@ class _Reader:
             return
         self._declared += member.size  # a sparse member unpacks to more than it takes in the stream
         check_size(self._declared, self._compressed)
-        self.names.append(name)
         if self._wanted.check(name, member.size):
             content = archive.extractfile(member)
             self.kept[name] = content.read(self._wanted.limit) if content else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import struct
 import zipfile
@@ -27,6 +28,16 @@ _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile
 _ENCRYPTED = 0x1 | 0x40
 _UTF8 = 0x800
 _MAX_LINK = 4_096
+_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+)
+"""What zipfile and its decompressors raise over damaged archives."""
 _BROKEN = "it is not a whole zip archive; download or build it again"
 
 
@@ -48,7 +59,7 @@ def read_zip(path: Path, wanted: Wanted) -> Contents:
             _check_layout(stream, archive.infolist(), archive.start_dir)
             # zipfile stops at the declared size, whatever the compressed bytes hold.
             kept = {name: archive.read(entry) for name, entry in regular.items() if wanted.check(name, entry.file_size)}
-    return Contents(tuple(regular), frozenset(members.tops), kept)
+    return Contents(frozenset(members.tops), kept)
 
 
 @contextmanager
@@ -57,7 +68,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as stream:
             yield stream
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError) as error:
+    except (*_FAULTS, OSError) as error:  # OSError: bzip2's own
         raise IntakeError(f"{_BROKEN} ({quoted(str(error))})") from error
 
 

@@ -31,6 +31,7 @@ _TCP_PORT, _DNS_PORT = 61001, 61053
 _STAGES = ("/media", "/mnt", "/srv", "/opt")
 _HOST_UIDS = 1_879_000_000
 """First of the host uids a pod's package may get: far above those that distributions hand out."""
+_HOST_UIDS_COUNT = 1_000_000
 _MEGABYTE = 1 << 20
 _ADVICE = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone) or run as root"
 
@@ -55,8 +56,9 @@ class Namespaces:
         self._init: subprocess.Popen[bytes] | None = None
         self.first = 0
         """Process 1 of the pod, by its id on the host; 0 before `start`."""
-        self.ranges = 2 if os.getuid() == 0 else 1
-        """Mapped uid ranges. Root gives the package a host uid of its own; a user has only theirs to give."""
+        self.ranges = 2 if os.getuid() == 0 and _may_give_uids() else 1
+        """Mapped uid ranges. Root gives the package a host uid of its own; a user has only theirs to give, and so has
+        the root of a container that runs as a user."""
         self.stage = self._find_stage()
         """Directory over which the pod's file systems are mounted."""
 
@@ -110,7 +112,7 @@ class Namespaces:
         process = Path(f"/proc/{pid}")
         outside = f"0 {os.getuid()} 1\n", f"0 {os.getgid()} 1\n"
         if self.ranges > 1:
-            own = f"{TRACEE_UID} {_HOST_UIDS + secrets.randbelow(1_000_000)} 1\n"
+            own = f"{TRACEE_UID} {_HOST_UIDS + secrets.randbelow(_HOST_UIDS_COUNT)} 1\n"
             outside = outside[0] + own, outside[1] + own
         else:
             (process / "setgroups").write_text("deny")
@@ -169,6 +171,17 @@ class Namespaces:
                 connections=limits.connections,
             ),
         )
+
+
+def _may_give_uids() -> bool:
+    """Whether the user namespace that we are in knows the host uids and gids of packages at all."""
+    for name in ("uid_map", "gid_map"):
+        lines = Path("/proc/self", name).read_text(encoding="ascii").splitlines()
+        ranges = [(int(first), int(count)) for first, _, count in (line.split() for line in lines)]
+        last = _HOST_UIDS + _HOST_UIDS_COUNT
+        if not any(first <= _HOST_UIDS and last <= first + count for first, count in ranges):
+            return False
+    return True
 
 
 def _metadata(planted: Mapping[str, str]) -> Metadata:

@@ -8,7 +8,7 @@ from pathlib import Path
 TCP_PORT, DNS_PORT = 61001, 61053
 """Where the gateway listens inside the pod."""
 
-_RULES = """
+RULES = """
 table inet pod {{
   chain dialled {{
     type nat hook output priority -100;
@@ -45,5 +45,5 @@ def seal(ip: str, nft: str, tcp_port: int, dns_port: int) -> None:
     if Path("/proc/net/if_inet6").exists():
         six = [ip, "-6", "route", "add", "local", "::/0", "dev", "lo"]
         subprocess.run(six, check=True, capture_output=True, text=True)
-    rules = _RULES.format(dns=dns_port, tcp=tcp_port)
+    rules = RULES.format(dns=dns_port, tcp=tcp_port)
     subprocess.run([nft, "-f", "-"], input=rules, text=True, check=True, capture_output=True)

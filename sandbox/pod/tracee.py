@@ -35,9 +35,16 @@ def limited(tools: Tools, limits: Limits, command: Sequence[str]) -> list[str]:
 
 
 def unprivileged(tools: Tools, command: Sequence[str], *, own_uid: bool) -> list[str]:
-    """`command` without a capability, also none to be had again; as the tracee's own uid where the pod maps one."""
-    identity = [f"--reuid={TRACEE_UID}", f"--regid={TRACEE_UID}", "--clear-groups"] if own_uid else []
-    return [tools.setpriv, *identity, "--inh-caps=-all", "--bounding-set=-all", *command]
+    """`command` without a capability, also none to be had again; as the tracee's own uid where the pod maps one.
+
+    Where it does not, `command` (bubblewrap, which drops it) keeps the one without which the kernel lets nobody map
+    the pod's root into another user namespace (user_namespaces(7), since Linux 5.12).
+    """
+    if own_uid:
+        identity, kept = [f"--reuid={TRACEE_UID}", f"--regid={TRACEE_UID}", "--clear-groups"], "-all"
+    else:
+        identity, kept = [], "-all,+setfcap"
+    return [tools.setpriv, *identity, "--inh-caps=-all", f"--bounding-set={kept}", *command]
 
 
 def tracee(tools: Tools, stage: str, home: str, hostname: str, descriptors: tuple[int, int]) -> list[str]:
@@ -58,8 +65,17 @@ def tracee(tools: Tools, stage: str, home: str, hostname: str, descriptors: tupl
     etc = ("passwd", "group", "hosts", "resolv.conf", "hostname", "pip.conf", "ssl/certs/ca-certificates.crt")
     return [
         tools.bwrap,
-        *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"),
+        # No user namespace of its own making either: in one it could mount, and give files other names.
+        *(
+            "--unshare-user",
+            "--disable-userns",
+            "--unshare-pid",
+            "--unshare-ipc",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+        ),
         *("--uid", str(TRACEE_UID), "--gid", str(TRACEE_UID), "--hostname", hostname, "--new-session"),
+        *("--cap-drop", "ALL"),
         *("--ro-bind", f"{stage}/rootfs", "/", "--dev", "/dev", "--proc", "/proc"),
         *(word for source, target in binds for word in ("--bind", source, target)),
         *(word for name in etc for word in ("--ro-bind", f"{stage}/etc/{name}", f"/etc/{name}")),

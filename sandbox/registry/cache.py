@@ -1,7 +1,7 @@
 """A directory of bytes by digest, plus small notes saying which URL gave which bytes.
 
-Layout: `sha256/ab/<digest>` (blobs), `notes/cd/<sha256 of key>.json` (`Note`), `incoming/` (downloads under way).
-Several processes may share it: everything appears by an atomic rename, and nothing is changed in place.
+Layout: `sha256/ab/<digest>.<size>` (blobs), `notes/cd/<sha256 of key>.json` (`Note`), `incoming/` (downloads under
+way). Several processes may share it: everything appears by an atomic rename, and nothing is changed in place.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from sandbox.registry.errors import IntegrityError, TooLargeError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_CAP = 5 * 1024**3
 _GRACE_SECONDS = 900.0
 _TRIM_SECONDS = 600.0
+_CHECKED_BYTES = 64 * 1024**2
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -65,15 +67,22 @@ class Cache:
             (root / part).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def blob(self, digest: str) -> Blob | None:
-        """Find bytes by their sha256 (lower-case hex) and mark them as used; None when they are not here."""
+        """Find bytes by their sha256 (lower-case hex) and mark them as used; None when they are not here.
+
+        Bytes that a crash or a bad disk changed are removed: of large ones (64 MiB) only the size is looked at.
+        """
         if not _DIGEST.fullmatch(digest):
             return None
-        path = self._blob_path(digest)
-        try:
-            os.utime(path)
-            return Blob(path, digest, path.stat().st_size)
-        except FileNotFoundError:
-            return None
+        for path in self._directory(digest).glob(f"{digest}.*"):
+            # Another process may trim it meanwhile.
+            with suppress(FileNotFoundError):
+                size = path.stat().st_size
+                if _is_intact(path, digest, size):
+                    os.utime(path)
+                    return Blob(path, digest, size)
+                structlog.get_logger(__name__).warning("a damaged file in the cache is fetched again", sha256=digest)
+                path.unlink()
+        return None
 
     def store(self, chunks: Iterable[bytes], *, expected: str = "", max_bytes: int) -> Blob:
         """Write bytes, verify and keep them.
@@ -98,10 +107,13 @@ class Cache:
                         raise TooLargeError(f"the answer is larger than {max_bytes} bytes, the bound for one download")
                     digest.update(chunk)
                     out.write(chunk)
+                out.flush()
+                # Else a crash could leave the name without the bytes.
+                os.fsync(out.fileno())
             found = digest.hexdigest()
             if expected and found != expected:
                 raise IntegrityError(f"the file has sha256 {found}, the index promised {expected}")
-            path = self._blob_path(found)
+            path = self._directory(found) / f"{found}.{size}"
             path.parent.mkdir(mode=0o700, exist_ok=True)
             temporary.replace(path)
         finally:
@@ -162,9 +174,18 @@ class Cache:
     def _files(self, part: str) -> Iterator[Path]:
         return (path for path in (self._root / part).rglob("*") if path.is_file())
 
-    def _blob_path(self, digest: str) -> Path:
-        return self._root / "sha256" / digest[:2] / digest
+    def _directory(self, digest: str) -> Path:
+        return self._root / "sha256" / digest[:2]
 
     def _note_path(self, key: str) -> Path:
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         return self._root / "notes" / digest[:2] / f"{digest}.json"
+
+
+def _is_intact(path: Path, digest: str, size: int) -> bool:
+    if path.suffix != f".{size}":
+        return False
+    if size >= _CHECKED_BYTES:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest

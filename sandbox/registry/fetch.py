@@ -1,8 +1,8 @@
 """Asking the package index and its file hosts, through the cache. Used by the proxy and by the intake.
 
 with Fetcher(FetchSettings(index_urls=("https://index.example/simple",)), Cache(path)) as fetcher:
-    answer = fetcher.index("requests")          # IndexAnswer; tries each index in order
-    path = fetcher.file(url, sha256)            # Path of a verified blob in the cache; copy it soon
+    answer = fetcher.page("https://index.example/simple/requests/")  # IndexAnswer
+    path = fetcher.file(url, sha256)  # Path of a verified blob in the cache; copy it soon
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias
 
 import msgspec
-from packaging.utils import canonicalize_name
 
 from sandbox.registry.cache import Blob, Cache, Note
-from sandbox.registry.errors import NotFoundError, RegistryError, UnreachableError
+from sandbox.registry.credentials import Credentials, Pair, split_credentials
+from sandbox.registry.errors import UnreachableError
 from sandbox.registry.links import HTML_TYPE, JSON_TYPE, FileLink, canonical, host_of, parse_page
-from sandbox.registry.upstream import Upstream, split_credentials, trust
+from sandbox.registry.upstream import Upstream, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,8 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Base addresses (`https://host/simple`), first is primary; `user:password@` in one is used as its credentials.
     Addresses that are not http or https are left out."""
     credentials: dict[str, tuple[str, str]] = {}
-    """Host name -> (user, password), for hosts whose credentials do not stand in `index_urls`."""
+    """Host name -> (user, password), as in a netrc: for hosts whose credentials do not stand in `index_urls`. They go
+    over https, or to an index that is configured without."""
     ca_file: str = ""
     """PEM bundle to trust instead of the system's store (pip's `cert`)."""
     client_cert: str = ""
@@ -71,7 +72,6 @@ class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file in the cache."""
 
     blob: Blob
-    content_type: str = "application/octet-stream"
     cached: bool = False
 
 
@@ -103,16 +103,16 @@ class Fetcher:
         self.settings = settings
         self.cache = cache
         self.index_urls: tuple[str, ...] = ()
-        credentials = dict(settings.credentials)
+        indexes: dict[str, Pair | None] = {}
         for url in settings.index_urls:
             bare, pair = split_credentials(url)
             if not bare:
                 continue
             self.index_urls += (bare,)
-            if pair:
-                credentials[host_of(bare)] = pair
+            indexes[bare] = pair or indexes.get(bare)
         hosts = frozenset(map(host_of, self.index_urls))
         context = trust(settings.ca_file, settings.client_cert)
+        credentials = Credentials(indexes, settings.credentials)
         self._upstream = Upstream(context, credentials, hosts, settings.timeout)
 
     def __enter__(self) -> Self:
@@ -127,15 +127,9 @@ class Fetcher:
         self._upstream.close()
         self.cache.trim_when_due()
 
-    def index(self, project: str) -> IndexAnswer:
-        """Read a project's page from the first configured index that has it (PEP 691 JSON or PEP 503 HTML)."""
-        failure: RegistryError = UnreachableError("no http or https index is configured; set index-url for pip")
-        for base in self.index_urls:
-            try:
-                return self.page(f"{base}/{canonicalize_name(project)}/")
-            except NotFoundError as error:
-                failure = error
-        raise failure
+    def break_off(self) -> None:
+        """Let whatever other threads still fetch fail at once, as `UnreachableError`; nothing can be fetched after."""
+        self._upstream.break_off()
 
     def page(self, url: str, form: Form = "json") -> IndexAnswer:
         """Read one index page by its canonical address.

@@ -11,8 +11,8 @@ from __future__ import annotations
 import msgspec
 
 MAX_LINE = 256 * 1024
-FORWARDED = ("accept", "range", "if-none-match")
-"""Request headers (lower case) the gateway passes on; the proxy heeds accept and if-none-match."""
+FORWARDED = ("accept", "if-none-match")
+"""Request headers (lower case) the gateway passes on."""
 
 
 class ProxyRequest(msgspec.Struct, frozen=True):

@@ -7,70 +7,29 @@ import os
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, Self
 
-import msgspec
+import structlog
 
-from collector.records import ProxyRecord
 from sandbox.errors import PodError
 from sandbox.registry.errors import RegistryError
+from sandbox.registry.exchange import FILE_TYPE, Answer, ClientGoneError, Exchange, Ledger
 from sandbox.registry.links import JSON_TYPE, host_of
 from sandbox.registry.policy import IndexedFile, IndexPage, Policy, Refusal
-from sandbox.registry.protocol import MAX_LINE, ProxyReply, ProxyRequest
+from sandbox.registry.protocol import ProxyReply, ProxyRequest
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from sandbox.registry.fetch import Fetcher, Form
 
 _THREADS = 16
-_SOCKET_TIMEOUT = 60.0
+_STOP_SECONDS = 3.0
 _MAX_METADATA_BYTES = 16 * 1024**2
 _MAX_LINK_HOSTS = 256
-_CHUNK = 256 * 1024
 _ACCEPT_PAUSE = 0.2
-_OK, _NOT_MODIFIED, _FORBIDDEN = 200, 304, 403
-
-
-class _Answer(msgspec.Struct, kw_only=True):
-    """A reply with its body and what is written down about it."""
-
-    reply: ProxyReply
-    body: bytes = b""
-    path: Path | None = None
-    size: int = 0
-    sha256: str = ""
-    cached: bool = False
-    refused: str = ""
-
-
-class _Passing:
-    """Passes a large file on while it comes: a client in the pod would not wait for all of it.
-
-    The newest piece is held back until the whole is verified, so that no client ever gets a bad file to its end.
-    """
-
-    def __init__(self, client: socket.socket) -> None:
-        self._client = client
-        self._held = b""
-        self.begun = False
-
-    def begin(self, length: int) -> None:
-        """Send the head of the answer."""
-        headers = {"content-type": "application/octet-stream", "content-length": str(length)}
-        self.begun = True
-        self._client.sendall(msgspec.json.encode(ProxyReply(_OK, headers, length)) + b"\n")
-
-    def hear(self, chunk: bytes) -> None:
-        """Send what was held and hold the next."""
-        self._client.sendall(self._held)
-        self._held = chunk
-
-    def finish(self) -> None:
-        """Send the last piece: the file is good."""
-        self._client.sendall(self._held)
+_OK, _NOT_MODIFIED, _FORBIDDEN, _FAULT = 200, 304, 403, 500
 
 
 class RegistryProxy:
@@ -79,7 +38,7 @@ class RegistryProxy:
     Args:
         socket_path: Where to listen; made with mode 0600, removed at the end.
         records: `registry.jsonl`; one `ProxyRecord` a line is appended.
-        fetcher: Reaches the registry; the caller closes it.
+        fetcher: Reaches the registry; broken off at the end, and closed by the caller.
         pod_index_url: What the pod's pip dials by default; its pages are those of the fetcher's primary index.
     """
 
@@ -90,14 +49,18 @@ class RegistryProxy:
         self._policy = Policy(fetcher.index_urls, pod_index_url)
         self._lock = threading.Lock()
         self._hosts: set[str] = set()
+        self._exchanges: set[Exchange] = set()
         self._stopping = threading.Event()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="registry")
-        self._acceptor = threading.Thread(target=self._accept, name="registry-accept", daemon=True)
+        # Threads of a pool would keep the process until the slowest server has answered.
+        self._threads = tuple(
+            threading.Thread(target=self._accept, name=f"registry-{number}", daemon=True) for number in range(_THREADS)
+        )
 
     def __enter__(self) -> Self:
-        self._records: BinaryIO = self._records_path.open("ab")
+        self._ledger = Ledger(self._records_path)
         self._listener = _listen(self._path)
-        self._acceptor.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -106,14 +69,23 @@ class RegistryProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopping.set()
-        # Wakes the acceptor at once (Linux: accept() then fails with EINVAL).
+        with self._lock:
+            self._stopping.set()
+            exchanges = tuple(self._exchanges)
+        # Wakes whoever accepts (Linux: accept() then fails with EINVAL).
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._acceptor.join()
+        self._fetcher.break_off()
+        for exchange in exchanges:
+            exchange.break_off()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+        for exchange in exchanges:
+            # Of those that did not end; the others have their record.
+            exchange.fail("the run ended before the registry answered")
         self._listener.close()
         self._path.unlink(missing_ok=True)
-        self._pool.shutdown(cancel_futures=True)
-        self._records.close()
+        self._ledger.close()
 
     @property
     def link_hosts(self) -> tuple[str, ...]:
@@ -129,41 +101,40 @@ class RegistryProxy:
                 # Stopping; or out of descriptors: the ones in use come back as exchanges end.
                 self._stopping.wait(_ACCEPT_PAUSE)
                 continue
-            self._pool.submit(self._serve, client)
+            self._serve(Exchange(client, self._ledger))
 
-    def _serve(self, client: socket.socket) -> None:
-        with client:
-            client.settimeout(_SOCKET_TIMEOUT)
-            try:
-                request = _read_request(client)
-                started = time.time()
-                passing = _Passing(client)
-                answer = self._answer(request, passing)
-                self._write(started, request, answer)
-                if not passing.begun:
-                    _send(client, answer)
-                elif answer.reply.status == _OK:
-                    passing.finish()
-                # Else the client gets a body without its end: it must not take a bad file for a good one.
-            except (OSError, msgspec.DecodeError):
-                # The gateway (or the client behind it) went away: nothing is left to answer.
-                return
+    def _serve(self, exchange: Exchange) -> None:
+        with exchange:
+            with self._lock:
+                if self._stopping.is_set():
+                    return
+                self._exchanges.add(exchange)
+            exchange.finish(self._answer(exchange.receive(), exchange))
+        with self._lock:
+            self._exchanges.discard(exchange)
 
-    def _answer(self, request: ProxyRequest, passing: _Passing) -> _Answer:
+    def _answer(self, request: ProxyRequest, passing: Exchange) -> Answer:
         decision = self._policy.decide(request.method, request.url)
         head_only = request.method == "HEAD"
         try:
             match decision:
                 case Refusal(reason):
-                    return _Answer(reply=ProxyReply(_FORBIDDEN, refused=reason), refused=reason)
+                    return Answer(reply=ProxyReply(_FORBIDDEN, refused=reason), refused=reason)
                 case IndexPage(url):
                     return self._index(url, request, head_only=head_only)
                 case IndexedFile():
                     return self._file(decision, None if head_only else passing)
         except RegistryError as error:
-            return _failure(error, head_only=head_only)
+            return _failure(str(error), error.status, head_only=head_only)
+        except ClientGoneError:
+            raise
+        except OSError as error:
+            # The cache: the disk is full, or broken.
+            reason = f"the worker's cache cannot be used: {error.strerror}"
+            structlog.get_logger(__name__).warning(reason)
+            return _failure(reason, _FAULT, head_only=head_only)
 
-    def _index(self, url: str, request: ProxyRequest, *, head_only: bool) -> _Answer:
+    def _index(self, url: str, request: ProxyRequest, *, head_only: bool) -> Answer:
         form: Form = "json" if JSON_TYPE in request.headers.get("accept", "") else "html"
         page = self._fetcher.page(url, form)
         self._policy.learn(page.files)
@@ -175,10 +146,10 @@ class RegistryProxy:
             self._hosts.update(hosts)
         if request.headers.get("if-none-match") == etag:
             reply = ProxyReply(_NOT_MODIFIED, headers, link_hosts=hosts)
-            return _Answer(reply=reply, cached=page.cached)
+            return Answer(reply=reply, cached=page.cached)
         headers["content-length"] = str(len(page.body))
         body = b"" if head_only else page.body
-        return _Answer(
+        return Answer(
             reply=ProxyReply(_OK, headers, len(body), hosts),
             body=body,
             size=len(body),
@@ -186,18 +157,18 @@ class RegistryProxy:
             cached=page.cached,
         )
 
-    def _file(self, wanted: IndexedFile, passing: _Passing | None) -> _Answer:
+    def _file(self, wanted: IndexedFile, passing: Exchange | None) -> Answer:
         bound = _MAX_METADATA_BYTES if wanted.metadata else None
         stored = self._fetcher.stored(wanted.url, wanted.sha256, bound, passing)
         head_only = passing is None
         size = 0 if head_only else stored.blob.size
         headers = {
-            "content-type": stored.content_type,
+            "content-type": FILE_TYPE,
             "content-length": str(stored.blob.size),
             "etag": f'"{stored.blob.sha256[:32]}"',
             "cache-control": "max-age=365000000, immutable, public",
         }
-        return _Answer(
+        return Answer(
             reply=ProxyReply(_OK, headers, size),
             path=None if head_only else stored.blob.path,
             size=size,
@@ -205,29 +176,13 @@ class RegistryProxy:
             cached=stored.cached,
         )
 
-    def _write(self, started: float, request: ProxyRequest, answer: _Answer) -> None:
-        record = ProxyRecord(
-            ts=started,
-            method=request.method[:32],
-            url=request.url[:4096],
-            status=answer.reply.status,
-            size=answer.size,
-            sha256=answer.sha256,
-            cached=answer.cached,
-            refused=answer.refused,
-        )
-        line = msgspec.json.encode(record) + b"\n"
-        with self._lock:
-            self._records.write(line)
-            self._records.flush()
 
-
-def _failure(error: RegistryError, *, head_only: bool) -> _Answer:
-    text = f"{error}\n".encode("utf-8", "replace")
+def _failure(reason: str, status: int, *, head_only: bool) -> Answer:
+    text = f"{reason}\n".encode("utf-8", "replace")
     headers = {"content-type": "text/plain; charset=utf-8", "content-length": str(len(text))}
     body = b"" if head_only else text
     # Not `refused` towards the gateway: the registry was asked, its failure is the answer.
-    return _Answer(reply=ProxyReply(error.status, headers, len(body)), body=body, refused=f"failed: {error}")
+    return Answer(reply=ProxyReply(status, headers, len(body)), body=body, refused=f"failed: {reason}")
 
 
 def _listen(path: Path) -> socket.socket:
@@ -246,22 +201,3 @@ def _listen(path: Path) -> socket.socket:
     finally:
         os.close(directory)
     return listener
-
-
-def _read_request(client: socket.socket) -> ProxyRequest:
-    line = b""
-    while not line.endswith(b"\n"):
-        chunk = client.recv(65536)
-        if not chunk or len(line) + len(chunk) > MAX_LINE:
-            raise ConnectionError("no complete request line")
-        line += chunk
-    return msgspec.json.decode(line, type=ProxyRequest)
-
-
-def _send(client: socket.socket, answer: _Answer) -> None:
-    client.sendall(msgspec.json.encode(answer.reply) + b"\n" + answer.body)
-    if answer.path is None:
-        return
-    with answer.path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            client.sendall(chunk)

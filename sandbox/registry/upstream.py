@@ -1,12 +1,15 @@
-"""One careful HTTP GET: credentials only for their own host, redirects only to hosts we know, errors as ours."""
+"""One careful HTTP GET: credentials only for their own place, redirects only to hosts we know, errors as ours."""
 
 from __future__ import annotations
 
+import socket
 import ssl
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urljoin, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+from weakref import WeakSet
 
 import httpx2
 
@@ -16,25 +19,17 @@ from sandbox.registry.links import canonical, host_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import httpcore2
+
+    from sandbox.registry.credentials import Credentials
+
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 _FORBIDDEN = frozenset({401, 403, 407})
 _OK, _NOT_MODIFIED, _CLIENT_ERROR, _SERVER_ERROR = 200, 304, 400, 500
 _USER_AGENT = "fumehood"
-
-
-def split_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
-    """Take `user:password@` out of an index address.
-
-    Returns:
-        The address without them (canonical, without trailing slash; empty when it is not http or https) and them.
-    """
-    parts = urlsplit(url)
-    bare = canonical(parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()).rstrip("/")
-    if parts.username is None:
-        return bare, None
-    return bare, (unquote(parts.username), unquote(parts.password or ""))
+_ENDED = "the run ended before the registry answered"
 
 
 def trust(ca_file: str, client_cert: str) -> ssl.SSLContext:
@@ -60,7 +55,7 @@ class Upstream:
 
     Args:
         context: TLS settings.
-        credentials: Host name -> (user, password).
+        credentials: Who we are.
         hosts: Hosts that a redirect may lead to; see `admit`.
         timeout: Seconds for connecting and for each read.
     """
@@ -68,7 +63,7 @@ class Upstream:
     def __init__(
         self,
         context: ssl.SSLContext,
-        credentials: Mapping[str, tuple[str, str]],
+        credentials: Credentials,
         hosts: frozenset[str],
         timeout: float,
     ) -> None:
@@ -78,8 +73,19 @@ class Upstream:
             headers={"User-Agent": _USER_AGENT},
             limits=httpx2.Limits(max_connections=16),
         )
-        self._credentials = dict(credentials)
+        self._credentials = credentials
         self._hosts = hosts
+        self._streams: WeakSet[httpcore2.NetworkStream] = WeakSet()
+        self._lock = threading.Lock()
+        self._broken_off = False
+
+    def break_off(self) -> None:
+        """Let every GET under way fail at once, in whatever thread, and every later one."""
+        with self._lock:
+            self._broken_off = True
+            streams = tuple(self._streams)
+        for stream in streams:
+            _shut(stream)
 
     def close(self) -> None:
         """Close every connection."""
@@ -108,19 +114,33 @@ class Upstream:
             finally:
                 response.close()
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            if self._broken_off:
+                raise UnreachableError(_ENDED) from error
             raise UnreachableError(f"{host_of(url)} did not answer usably: {_reason(error)}") from error
 
     def _follow(self, url: str, headers: Mapping[str, str]) -> httpx2.Response:
         current = url
         for _ in range(_MAX_REDIRECTS + 1):
-            request = self._client.build_request("GET", current, headers=dict(headers))
-            pair = self._credentials.get(host_of(current))
+            if self._broken_off:
+                raise UnreachableError(_ENDED)
+            extensions = {"trace": self._watch}
+            request = self._client.build_request("GET", current, headers=dict(headers), extensions=extensions)
+            pair = self._credentials.find(current)
             response = self._client.send(request, auth=pair, stream=True, follow_redirects=False)
             if response.status_code not in _REDIRECTS:
                 return response
             response.close()
             current = self._redirect(current, response.headers.get("location", ""))
         raise UnreachableError(f"{host_of(url)} redirects more than {_MAX_REDIRECTS} times")
+
+    def _watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """Keep hold of each connection that the client makes."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            with self._lock:
+                self._streams.add(info["return_value"])
+                late = self._broken_off
+            if late:
+                _shut(info["return_value"])
 
     def _redirect(self, current: str, location: str) -> str:
         target = canonical(urljoin(current, location))
@@ -132,6 +152,14 @@ class Upstream:
         if current.startswith("https:") and not target.startswith("https:"):
             raise UnreachableError(f"{host_of(current)} redirects from https to http")
         return target
+
+
+def _shut(stream: httpcore2.NetworkStream) -> None:
+    # A shutdown wakes the reader. Closing under it would not, and the descriptor's number could be reused.
+    with suppress(OSError):
+        connection: socket.socket = stream.get_extra_info("socket")
+        # Not the method of TLS: it would take the reader's state away too.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _require_success(response: httpx2.Response, url: str) -> None:

@@ -26,7 +26,9 @@ set -e
 python3 -m venv --without-pip /home/env
 python="/home/env/bin/python"
 start=$(date +%s.%N)
-$python -I -S /opt/fumehood/pip_launcher.py install -q --disable-pip-version-check --no-input --no-deps -- "$1"
+export VIRTUAL_ENV=/home/env
+launcher="/usr/bin/python3 -I -S /opt/fumehood/pip_launcher.py"
+$launcher install -q --disable-pip-version-check --no-input --no-deps -- "$1"
 $python -c "import $2"
 end=$(date +%s.%N)
 echo "$start $end"
@@ -69,7 +71,9 @@ def main() -> None:
 
 def _measure(purl: str, times: int, cache: Path, copies: Path) -> None:
     image = images.ensure("debian12-python", cache, print)
-    artefact = resolve(purl, configuration=read_pip_configuration(), cache=cache, copies=copies)
+    artefact = resolve(
+        purl, configuration=read_pip_configuration(), cache=cache, copies=copies, python=image.image.python
+    )
     module = artefact.name.replace("-", "_")
     _fumehood(purl)
     plain, ours = [], []

@@ -62,20 +62,20 @@ def ran(pod: SmallPod) -> list[str]:
 
 def test_each_script_runs_three_times_and_exit_codes_do_not_matter(small_pod: SmallPod) -> None:
     report = exercised(small_pod, "fine")
-    assert report == {"unit": "script", "planned": 4, "reached": 4, "failed": [], "timed_out": [], "unreached": []}
-    assert ran(small_pod) == ["fine --help", "fine --version", "fine", "__main__.py --help"]
+    assert report == {"unit": "script", "planned": 5, "reached": 5, "failed": [], "timed_out": [], "unreached": []}
+    assert ran(small_pod) == ["fine --help", "fine --version", "fine", "__main__.py --help", "__main__.py"]
 
 
 def test_a_server_that_is_ended_is_no_gap(small_pod: SmallPod) -> None:
     report = exercised(small_pod, "serve", each=1)
-    assert (report["reached"], report["timed_out"]) == (4, [])
+    assert (report["reached"], report["timed_out"]) == (5, [])
     assert "serve" in ran(small_pod)
 
 
 def test_help_that_will_not_end_is_a_gap(small_pod: SmallPod) -> None:
     report = exercised(small_pod, "stubborn", each=1)
     assert report["timed_out"] == ["stubborn --help", "stubborn --version"]
-    assert report["reached"] == 2
+    assert report["reached"] == 3
 
 
 def test_a_crash_is_told(small_pod: SmallPod) -> None:
@@ -83,7 +83,7 @@ def test_a_crash_is_told(small_pod: SmallPod) -> None:
 
 
 def test_processes_left_behind_do_not_hold_it_up(small_pod: SmallPod) -> None:
-    assert exercised(small_pod, "leave")["reached"] == 4
+    assert exercised(small_pod, "leave")["reached"] == 5
 
 
 def test_what_the_budget_does_not_reach_is_said(small_pod: SmallPod) -> None:

@@ -1,7 +1,7 @@
 """The same package has the same findings in every pod, and the same verdict with runc.
 
-gVisor of 2022 has no `pidfd_open`, by which the importer follows its processes: it then counts modules as failed that were
-imported, and a run that would be clean may be inconclusive. What was found is the same.
+gVisor of 2022 has no `pidfd_open`, by which the importer follows its processes: it then counts modules as failed that
+were imported, and a run that would be clean may be inconclusive. What was found is the same.
 """
 
 from __future__ import annotations
@@ -59,8 +59,6 @@ def test_a_known_good_package_is_told_the_same_in_every_pod(fumehood: Fumehood, 
 
 
 @pytest.mark.parametrize(("package", "artefact"), SLOW)
-def test_a_big_known_good_package_is_told_the_same_in_every_pod(
-    fumehood: Fumehood, package: str, artefact: str
-) -> None:
+def test_a_big_package_is_told_the_same_in_every_pod(fumehood: Fumehood, package: str, artefact: str) -> None:
     runtimes = ("runc", "runsc") if os.environ.get("FUMEHOOD_TEST_GVISOR") == "all" else ("runc",)
     assert _same_everywhere(fumehood, runtimes, package, "--artefact", artefact) == "clean"

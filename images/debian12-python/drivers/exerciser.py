@@ -59,8 +59,9 @@ def plan(distributions: list[Distribution], venv: str) -> list[Command]:
         *directories, filename = file.parts
         if filename == "__main__.py" and directories and all(part.isidentifier() for part in directories):
             package = ".".join(directories)
-            argv = (sys.executable, "-m", package, "--help")
-            commands.append(Command(f"python -m {package} --help", argv, may_wait=False))
+            argv = (sys.executable, "-m", package)
+            commands.append(Command(f"python -m {package} --help", (*argv, "--help"), may_wait=False))
+            commands.append(Command(f"python -m {package}", argv, may_wait=True))
     return commands
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from collector.records import GatewayRecord, Record
 from sandbox.gateway.ca import create_authority
+from sandbox.pod.network import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,18 +28,11 @@ set -e
 ip link set lo up
 ip route add local 0.0.0.0/0 dev lo
 ip -6 route add local ::/0 dev lo
-nft -f - <<N
-table inet pod {
- chain o {
-  type nat hook output priority -100;
-  udp dport 53 redirect to :5353;
-  tcp dport 53 redirect to :5353;
-  meta l4proto tcp redirect to :9000;
- }
-}
-N
+nft -f "$0"
 exec "$@"
 """
+NEEDED = {"unshare": "util-linux", "nsenter": "util-linux", "nft": "nftables", "ip": "iproute2", "curl": "curl"}
+"""Program -> the package of Debian it is in."""
 FAST = {"silence_seconds": 0.3, "idle_seconds": 1.0, "keepalive_seconds": 1.0, "connection_seconds": 8.0}
 R = TypeVar("R", bound=Record)
 
@@ -46,9 +40,9 @@ R = TypeVar("R", bound=Record)
 class Pod:
     """A namespace with a gateway in it."""
 
-    def __init__(self, directory: Path, prefix: tuple[str, ...] = (), **config: Any) -> None:
+    def __init__(self, directory: Path, prefix: tuple[str, ...] = (), *, fails: bool = False, **config: Any) -> None:
         self.directory = directory
-        self.fails = False
+        self.fails = fails
         self.ca = directory / "ca.pem"
         self.records_path = directory / "gateway.jsonl"
         authority = create_authority()
@@ -67,16 +61,19 @@ class Pod:
             **config,
         }
         (directory / "config.json").write_text(json.dumps(document))
+        rules = directory / "rules.nft"
+        rules.write_text(RULES.format(dns=5353, tcp=9000))
         gateway = [*prefix, sys.executable, "-m", "sandbox.gateway", str(directory / "config.json")]
         self.errors = (directory / "stderr").open("wb")
         self.process = subprocess.Popen(
-            ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", SETUP, "sh", *gateway],
+            ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", SETUP, str(rules), *gateway],
             stdout=subprocess.PIPE,
             stderr=self.errors,
             cwd=ROOT,
         )
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n", (directory / "stderr").read_text()
+        said = self.process.stdout.readline()
+        assert said == (b"" if fails else b"ready\n"), (directory / "stderr").read_text()
 
     @property
     def enter(self) -> list[str]:
@@ -140,17 +137,19 @@ class Pod:
         return code
 
 
-def _namespaces_work() -> bool:
-    if not all(map(shutil.which, ("unshare", "nft", "ip", "nsenter", "curl"))):
-        return False
+@pytest.fixture(scope="session")
+def _machine() -> None:
+    """A machine that lacks something must not look like one on which all is well."""
+    missing = sorted({package for program, package in NEEDED.items() if not shutil.which(program)})
+    if missing:
+        pytest.fail(f"the gateway's tests need more programs: apt-get install {' '.join(missing)}")
     done = subprocess.run(["unshare", "--user", "--map-root-user", "--net", "true"], check=False, capture_output=True)
-    return done.returncode == 0
+    if done.returncode:
+        pytest.fail(f"the gateway's tests need user namespaces, as fumehood does: {done.stderr.decode()}")
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Pod]]:
-    if not _namespaces_work():
-        pytest.skip("needs user namespaces, nft, iproute2 and curl")
+def start(tmp_path: Path, _machine: None) -> Iterator[Callable[..., Pod]]:
     pods: list[Pod] = []
 
     def launch(**config: Any) -> Pod:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+import pytest
 
 from collector.records import ConnectionRecord, DatagramRecord, DnsRecord, LimitRecord, RawRecord
 
@@ -115,3 +118,16 @@ def test_without_the_capability_it_says_so(start: Callable[..., Pod]) -> None:
     pod = start(prefix=("setpriv", "--bounding-set=-net_raw", "--inh-caps=-all", "--"))
     assert pod.records(LimitRecord)[0].what.startswith("no packet tap: ")
     assert pod.curl("http://a.test/") == b"ok\n"
+
+
+@pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_STREAM"])
+def test_without_dns_the_gateway_does_not_start(start: Callable[..., Pod], kind: str) -> None:
+    taken = (
+        "import os, socket, sys\n"
+        f"s = socket.socket(type=socket.{kind})\ns.bind(('127.0.0.1', 5353))\n"
+        "if s.type == socket.SOCK_STREAM: s.listen()\n"
+        "s.set_inheritable(True)\nos.execvp(sys.argv[1], sys.argv[1:])\n"
+    )
+    pod = start(prefix=(sys.executable, "-c", taken), fails=True)
+    assert pod.process.wait(10) != 0
+    assert "ddress already in use" in (pod.directory / "stderr").read_text()

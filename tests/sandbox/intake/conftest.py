@@ -97,9 +97,7 @@ def index() -> Iterator[Index]:
 
 @pytest.fixture
 def configuration(index: Index) -> PipConfiguration:
-    return PipConfiguration(
-        index_url=index.url, default_index_url="https://index.example/simple", default_hosts=("index.example",)
-    )
+    return PipConfiguration(index_url=index.url)
 
 
 @pytest.fixture

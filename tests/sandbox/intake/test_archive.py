@@ -51,7 +51,6 @@ def test_a_wheel_says_what_it_is(tmp_path: Path) -> None:
         "thing",
         "1.0",
     )
-    assert inspection.requires_python == ">=3.8"
     assert inspection.requirements.indexed == ("six>=1",)
     assert inspection.notes == ()
 
@@ -108,7 +107,6 @@ def test_requirements_are_evaluated_for_the_image_and_made_safe(tmp_path: Path) 
     ]
     inspection = looked(wheel(tmp_path / WHEEL, metadata="Name: thing\nVersion: 1.0\n" + "\n".join(lines) + "\n"))
     assert inspection.requirements.indexed == ("plain", "marked[a,b]<2,>=1")
-    assert inspection.requirements.direct == ("direct",)
     notes = " ".join(inspection.notes)
     assert "'--index-url=https://evil.test/simple' cannot be read" in notes
     assert "names an address of its own" in notes
@@ -310,6 +308,20 @@ def test_a_member_with_two_names_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\5\6", b"\x1f\x8b\x08\0", b"PK\5\6" + b"\xff" * 40])
 def test_what_is_no_archive_is_refused(tmp_path: Path, filename: str, content: bytes) -> None:
     path = tmp_path / filename
+    path.write_bytes(content)
+    said = refusal(path)
+    assert said.startswith(f"'{filename}': ")
+    assert "download or build it again" in said
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_whose_bytes_are_damaged_is_refused(tmp_path: Path, method: int) -> None:
+    path = tmp_path / WHEEL
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("thing-1.0.dist-info/METADATA", METADATA)
+    content = bytearray(path.read_bytes())
+    end = content.index(b"PK\1\2")
+    content[end - 20 : end] = bytes(255 - byte for byte in content[end - 20 : end])
     path.write_bytes(content)
     assert "download or build it again" in refusal(path)
 

@@ -19,10 +19,7 @@ INDEX = "https://index.example/simple"
 
 def test_a_pip_that_nobody_configured_has_its_own_default(unconfigured: Path) -> None:
     configuration = read_pip_configuration({"HOME": str(unconfigured)})
-    assert configuration.index_url == configuration.default_index_url
     assert urlsplit(configuration.index_url).scheme == "https"
-    assert urlsplit(configuration.index_url).hostname in configuration.default_hosts
-    assert len(configuration.default_hosts) == 2
     assert configuration.extra_index_urls == ()
     assert configuration.certificate == ""
     assert configuration.ignored == ()
@@ -38,8 +35,6 @@ def test_variables_configure_it(unconfigured: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PIP_FIND_LINKS", "/srv/wheels")
     configuration = read_pip_configuration({"HOME": str(unconfigured)})
     assert configuration.index_urls() == (INDEX, "https://one.example/simple", "http://two.example")
-    assert configuration.default_index_url != INDEX
-    assert configuration.trusted_hosts == ("two.example",)
     assert configuration.ignored == (
         "index 'file:///srv/wheels' (not http or https)",
         "find-links",

@@ -32,7 +32,12 @@ class Intake:
 
     def __call__(self, text: str, artefact: Any = "auto") -> Artefact:
         return resolve(
-            text, artefact=artefact, configuration=self.configuration, cache=self.cache, copies=self.cache / "artefacts"
+            text,
+            artefact=artefact,
+            configuration=self.configuration,
+            cache=self.cache,
+            copies=self.cache / "artefacts",
+            python="3.11.2",
         )
 
     def refuses(self, text: str, artefact: Any = "auto") -> str:
@@ -244,7 +249,8 @@ def test_all_indexes_are_taken_together_and_the_first_wins(intake: Intake, tmp_p
         ("pkg:pypi/-thing@1", "cannot be a package's name"),
         ("pkg:pypi/..%2F..%2Fetc@1", "cannot be a package's name"),
         ("none-1.0.tar.gz", "there is no file"),
-        ("dist/none.whl", "is not a wheel's name"),
+        ("./nope.whl", "there is no file './nope.whl'; check the path"),
+        ("dist/none.whl", "there is no file 'dist/none.whl'"),
     ],
 )
 def test_what_cannot_be_meant_is_explained(intake: Intake, text: str, expected: str) -> None:
@@ -254,12 +260,13 @@ def test_what_cannot_be_meant_is_explained(intake: Intake, text: str, expected: 
 
 def test_a_local_file_needs_no_index(tmp_path: Path) -> None:
     data = built(tmp_path, SDIST)
-    configuration = PipConfiguration(index_url="", default_index_url="", default_hosts=(), no_index=True)
+    configuration = PipConfiguration(index_url="", no_index=True)
     found = resolve(
         str(tmp_path / SDIST),
         configuration=configuration,
         cache=tmp_path / "cache",
         copies=tmp_path / "cache/artefacts",
+        python="3.11.2",
     )
     assert (found.origin, found.purl, found.kind) == ("file", "pkg:pypi/thing@1.0", "sdist")
     assert found.path != tmp_path / SDIST
@@ -306,6 +313,7 @@ def test_six_comes_from_the_index_that_pip_is_configured_with(tmp_path: Path) ->
         configuration=read_pip_configuration(),
         cache=tmp_path,
         copies=tmp_path / "copies",
+        python="3.11.2",
     )
     assert found.filename == "six-1.16.0.tar.gz"
     assert found.requires == ()

@@ -208,3 +208,11 @@ def test_bait_and_secrets_stand_on_no_command_line(start_pod: StartPod, pod_name
         execs = [line for line in bench.trace(phase).splitlines() if " execve(" in line]
         assert execs
         assert not any(value in line for value in planted for line in execs)
+
+
+def test_the_package_makes_no_namespaces_of_its_own(start_pod: StartPod) -> None:
+    with start_pod() as bench:
+        for kind in ("--user", "--mount", "--net", "--pid"):
+            phase = bench.run("/usr/bin/unshare", kind, "true")
+            assert phase.status == "failed"
+            assert "unshare failed" in bench.output(phase, "stderr")

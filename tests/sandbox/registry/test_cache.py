@@ -70,3 +70,21 @@ def test_trimming_is_not_done_all_the_time(tmp_path: Path) -> None:
     os.utime(tmp_path / "trimmed", (1, 1))
     cache.trim_when_due()
     assert not blob.path.exists()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"ab", b"abX", b"abcd"])
+def test_damaged_blobs_are_as_good_as_none(tmp_path: Path, damaged: bytes) -> None:
+    cache = Cache(tmp_path)
+    blob = cache.store([b"abc"], max_bytes=10)
+    blob.path.write_bytes(damaged)
+    assert cache.blob(blob.sha256) is None
+    assert not blob.path.exists()
+    assert cache.store([b"abc"], max_bytes=10) == cache.blob(blob.sha256) == blob
+
+
+def test_a_large_blob_that_was_cut_off_is_noticed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    blob = cache.store([bytes(1024**2)] * 65, max_bytes=100 * 1024**2)
+    assert cache.blob(blob.sha256) == blob
+    os.truncate(blob.path, blob.size - 1)
+    assert cache.blob(blob.sha256) is None

@@ -6,7 +6,7 @@ import pytest
 
 from sandbox.registry.cache import Cache
 from sandbox.registry.errors import IntegrityError, NotFoundError, RegistryError, TooLargeError, UnreachableError
-from sandbox.registry.fetch import Fetcher, FetchSettings
+from sandbox.registry.fetch import Fetcher, FetchSettings, IndexAnswer
 
 from .index_server import WHEEL, digest
 
@@ -21,31 +21,35 @@ def _fetcher(tmp_path: Path, index: IndexServer, **settings: object) -> Fetcher:
     return Fetcher(FetchSettings(**values), Cache(tmp_path / "cache"))  # type: ignore[arg-type]
 
 
+def _page(fetcher: Fetcher, project: str) -> IndexAnswer:
+    return fetcher.page(f"{fetcher.index_urls[0]}/{project}/")
+
+
 @pytest.mark.parametrize("form", ["json", "html"])
 def test_index_and_verified_file(tmp_path: Path, index: IndexServer, form: str) -> None:
     index.add_project("thing", {"/f/thing-1.whl": digest(WHEEL)}, form)
     index.pages["/f/thing-1.whl"] = ("application/zip", WHEEL)
     with _fetcher(tmp_path, index) as fetcher:
-        answer = fetcher.index("Thing")
+        answer = _page(fetcher, "thing")
         (link,) = answer.files
         assert link.url == f"{index.base}/f/thing-1.whl"
         assert fetcher.file(link.url, link.sha256).read_bytes() == WHEEL
         asked = len(index.seen)
         assert fetcher.stored(link.url, link.sha256).cached
-        assert fetcher.index("thing").cached
+        assert _page(fetcher, "thing").cached
         assert len(index.seen) == asked
 
 
 def test_stale_pages_are_revalidated_by_etag(tmp_path: Path, index: IndexServer) -> None:
     index.add_project("thing", {"/f/thing-1.whl": ""})
     with _fetcher(tmp_path, index, index_ttl=0.0) as fetcher:
-        first = fetcher.index("thing")
-        second = fetcher.index("thing")
+        first = _page(fetcher, "thing")
+        second = _page(fetcher, "thing")
         assert second.body == first.body
         assert not second.cached
         assert "if-none-match" in index.seen[-1][2]
         index.add_project("thing", {"/f/thing-1.whl": "", "/f/thing-2.whl": ""})
-        assert len(fetcher.index("thing").files) == 2
+        assert len(_page(fetcher, "thing").files) == 2
 
 
 def test_wrong_digest_is_not_kept(tmp_path: Path, index: IndexServer) -> None:
@@ -67,13 +71,12 @@ def test_files_without_digest_are_confirmed_each_time(tmp_path: Path, index: Ind
         assert fetcher.file(url).read_bytes() == b"two"
 
 
-def test_each_index_is_tried_in_order(tmp_path: Path, index: IndexServer, other: IndexServer) -> None:
-    other.add_project("thing", {"/f/thing-1.whl": ""})
-    urls = (f"{index.base}/simple", "file:///nowhere", f"{other.base}/simple/")
+def test_addresses_that_are_not_http_are_no_index(tmp_path: Path, index: IndexServer) -> None:
+    urls = ("file:///nowhere", f"{index.base}/simple/")
     with _fetcher(tmp_path, index, index_urls=urls) as fetcher:
-        assert fetcher.index("thing").url.startswith(other.base)
+        assert fetcher.index_urls == (f"{index.base}/simple",)
         with pytest.raises(NotFoundError) as failure:
-            fetcher.index("missing")
+            _page(fetcher, "missing")
     assert failure.value.status == 404
 
 
@@ -84,11 +87,11 @@ def test_credentials_go_to_their_host_only(tmp_path: Path, index: IndexServer, o
     other.pages["/f/thing-1.whl"] = ("application/zip", WHEEL)
     url = f"{index.base}/simple".replace("http://", "http://me:secret@")
     with _fetcher(tmp_path, index, index_urls=(url,)) as fetcher:
-        (link,) = fetcher.index("thing").files
+        (link,) = _page(fetcher, "thing").files
         fetcher.file(link.url)
     assert "authorization" not in other.seen[-1][2]
     with _fetcher(tmp_path, index, index_ttl=0.0) as fetcher, pytest.raises(NotFoundError) as failure:
-        fetcher.index("thing")
+        _page(fetcher, "thing")
     assert failure.value.status == 403
     assert "credentials" in str(failure.value)
 
@@ -100,7 +103,7 @@ def test_redirects_only_to_known_hosts(tmp_path: Path, index: IndexServer, other
     index.redirects["/f/a.whl"] = f"{elsewhere}/secret"
     index.redirects["/f/loop.whl"] = "/f/loop.whl"
     with _fetcher(tmp_path, index) as fetcher:
-        assert fetcher.index("old").url.endswith("/simple/thing/")
+        assert _page(fetcher, "old").url.endswith("/simple/thing/")
         with pytest.raises(UnreachableError, match="redirects to localhost"):
             fetcher.file(f"{index.base}/f/a.whl")
         with pytest.raises(UnreachableError, match="more than"):
@@ -114,16 +117,41 @@ def test_failures_are_ours(tmp_path: Path, index: IndexServer) -> None:
     index.pages["/f/big"] = ("application/zip", WHEEL)
     with _fetcher(tmp_path, index, max_file_bytes=100) as fetcher:
         with pytest.raises(UnreachableError, match="503"):
-            fetcher.index("broken")
+            _page(fetcher, "broken")
         with pytest.raises(UnreachableError, match="cannot be read"):
-            fetcher.index("garbage")
+            _page(fetcher, "garbage")
         with pytest.raises(TooLargeError):
             fetcher.file(f"{index.base}/f/big")
         with pytest.raises(UnreachableError):
             fetcher.file("http://127.0.0.1:1/x")
         with pytest.raises(UnreachableError):
             fetcher.file("file:///etc/passwd")
-    with _fetcher(tmp_path, index, index_urls=()) as fetcher, pytest.raises(UnreachableError, match="index-url"):
-        fetcher.index("thing")
     with pytest.raises(RegistryError, match="certificate"):
         _fetcher(tmp_path, index, ca_file=str(tmp_path / "missing.pem"))
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path: Path, index: IndexServer) -> None:
+    index.pages["/f/thing-1.whl"] = ("application/zip", WHEEL)
+    url = f"{index.base}/f/thing-1.whl"
+    with _fetcher(tmp_path, index) as fetcher:
+        fetcher.file(url, digest(WHEEL)).write_bytes(WHEEL[:-1] + b"?")
+        assert fetcher.file(url, digest(WHEEL)).read_bytes() == WHEEL
+        fetcher.file(url, digest(WHEEL)).write_bytes(b"")
+        assert fetcher.file(url).read_bytes() == WHEEL
+    assert len(index.seen) == 3
+
+
+def test_credentials_stay_with_their_port(tmp_path: Path, index: IndexServer, other: IndexServer) -> None:
+    index.add_project("thing", {f"{other.base}/f/thing-1.whl": ""})
+    other.pages["/f/thing-1.whl"] = ("application/zip", WHEEL)
+    url = f"{index.base}/simple".replace("http://", "http://me:secret@")
+    # The same host, and a host of the netrc, but neither the index's port nor https.
+    hosts = {"127.0.0.1": ("them", "secret")}
+    with _fetcher(tmp_path, index, index_urls=(url,), credentials=hosts) as fetcher:
+        (link,) = _page(fetcher, "thing").files
+        fetcher.file(link.url)
+    assert index.seen[-1][2]["authorization"] == "Basic bWU6c2VjcmV0"
+    assert "authorization" not in other.seen[-1][2]
+    with _fetcher(tmp_path, index, index_ttl=0.0, credentials=hosts) as fetcher:
+        _page(fetcher, "thing")
+    assert index.seen[-1][2]["authorization"] == "Basic dGhlbTpzZWNyZXQ="

@@ -3,22 +3,26 @@ from __future__ import annotations
 import json
 import socket
 import stat
-from contextlib import contextmanager, suppress
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from collector.records import ProxyRecord
+from sandbox.registry import proxy as proxy_module
 from sandbox.registry.cache import Cache
-from sandbox.registry.fetch import Fetcher, FetchSettings
+from sandbox.registry.fetch import Fetcher, FetchSettings, Form, IndexAnswer
 from sandbox.registry.protocol import ProxyReply, ProxyRequest
 from sandbox.registry.proxy import RegistryProxy
 
 from .index_server import METADATA, WHEEL, digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from .index_server import IndexServer
@@ -44,6 +48,15 @@ class Pod:
                 answer += chunk
             return answer
 
+    @contextmanager
+    def asking(self, url: str) -> Iterator[socket.socket]:
+        """Send a request and do not wait for its answer."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(self.socket_path))
+            client.sendall(msgspec.json.encode(ProxyRequest("GET", url, JSON)) + b"\n")
+            yield client
+
     def ask(self, url: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[ProxyReply, bytes]:
         line = msgspec.json.encode(ProxyRequest(method, url, headers or JSON)) + b"\n"
         head, _, body = self.raw(line).partition(b"\n")
@@ -57,11 +70,11 @@ class Pod:
 
 
 @contextmanager
-def serving(tmp_path: Path, index: IndexServer) -> Iterator[Pod]:
+def serving(tmp_path: Path, index: IndexServer, kind: type[Fetcher] = Fetcher) -> Iterator[Pod]:
     pod = Pod(tmp_path)
     settings = FetchSettings(index_urls=(f"{index.base}/simple",))
     with (
-        Fetcher(settings, Cache(tmp_path / "cache")) as fetcher,
+        kind(settings, Cache(tmp_path / "cache")) as fetcher,
         RegistryProxy(pod.socket_path, pod.records_path, fetcher, POD),
     ):
         yield pod
@@ -180,3 +193,88 @@ def test_large_files_are_passed_on_while_they_come(tmp_path: Path, index: IndexS
         assert (last.status, "promised" in last.refused) == (502, True)
         assert pod.ask(f"{index.base}/f/good.whl")[1] == large
         assert pod.records()[-1].cached
+
+
+def _wait_for(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 15
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("registry")]
+
+
+def test_a_client_that_goes_away_is_written_down(tmp_path: Path, index: IndexServer) -> None:
+    large = bytes(20 * 1024**2)
+    index.add_project("big", {"/f/big.whl": digest(large)})
+    index.pages["/f/big.whl"] = ("application/zip", large)
+    with serving(tmp_path, index) as pod:
+        pod.ask(f"{POD}/big/")
+        with pod.asking(f"{index.base}/f/big.whl") as client:
+            assert client.recv(10)
+        _wait_for(lambda: len(pod.records()) == 2)
+        last = pod.records()[-1]
+        assert (last.url, last.refused) == (f"{index.base}/f/big.whl", "failed: the client went away")
+
+
+class _Faulty(Fetcher):
+    def page(self, url: str, form: Form = "json") -> IndexAnswer:
+        raise KeyError("what=secret", url, form)
+
+
+def test_a_fault_of_our_own_is_logged_and_written_down(tmp_path: Path, index: IndexServer) -> None:
+    with capture_logs() as logs, serving(tmp_path, index, _Faulty) as pod:
+        with pod.asking(f"{POD}/thing/") as client:
+            assert client.recv(10) == b""
+        (record,) = pod.records()
+        assert (record.status, record.refused) == (502, "failed: a fault of our own (KeyError)")
+        assert pod.ask(f"{POD}/thing/", "POST")[0].refused
+    assert [(log["log_level"], log.get("error")) for log in logs] == [("error", "KeyError"), ("info", None)]
+
+
+def test_a_broken_cache_is_answered_and_written_down(pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "incoming").rmdir()
+    reply, body = pod.ask(f"{POD}/thing/")
+    assert (reply.status, reply.refused) == (500, "")
+    assert b"cache" in body
+    assert "cache" in pod.records()[-1].refused
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf"])
+def test_the_end_breaks_off_what_a_slow_index_keeps(tmp_path: Path, index: IndexServer, said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow:
+        index.redirects["/simple/thing/"] = f"http://127.0.0.1:{slow.getsockname()[1]}/"
+        with ExitStack() as stack:
+            with serving(tmp_path, index) as pod:
+                stack.enter_context(pod.asking(f"{POD}/thing/"))
+                server = stack.enter_context(slow.accept()[0])
+                server.recv(9999)
+                server.sendall(said)
+            (record,) = pod.records()
+            assert record.refused == "failed: the run ended before the registry answered"
+            assert _threads() == []
+
+
+def test_the_end_does_not_wait_for_what_cannot_be_broken_off(
+    tmp_path: Path, index: IndexServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_module, "_STOP_SECONDS", 0.2)
+    entered, release = threading.Event(), threading.Event()
+
+    class Stuck(Fetcher):
+        def page(self, url: str, form: Form = "json") -> IndexAnswer:
+            entered.set()
+            release.wait(30)
+            return super().page(url, form)
+
+    with serving(tmp_path, index, Stuck) as pod, pod.asking(f"{POD}/thing/"):
+        entered.wait(10)
+    assert not release.is_set()
+    (record,) = pod.records()
+    assert record.refused == "failed: the run ended before the registry answered"
+    release.set()
+    _wait_for(lambda: not _threads())
+    assert pod.records() == [record]
+    assert index.seen == []

@@ -1,0 +1,30 @@
+"""What the documentation points at is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+THREAT_MODEL = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")
+TESTS = sorted(set(re.findall(r"`(tests/[a-z0-9_/]+[.]py)::(test_[a-z0-9_]+)`", THREAT_MODEL)))
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
+
+
+@pytest.mark.parametrize(("path", "name"), TESTS)
+def test_each_test_that_the_threat_model_names_exists(path: str, name: str) -> None:
+    assert re.search(rf"^def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_threat_model_names_tests() -> None:
+    assert len(TESTS) > 30
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    local = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+
+    assert [link for link in local if not ((ROOT / page).parent / link).exists()] == []
