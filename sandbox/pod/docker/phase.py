@@ -69,6 +69,7 @@ class DockerPhase:
         self._status = tracee.control / f"{name}.status"
         self._result = tracee.control / f"{name}.result"
         self._read = 0
+        self._count = 0
         tracee.tell(f"run {name}")
 
     def wait(self, until: float, stop: Callable[[], str]) -> str:
@@ -105,6 +106,7 @@ class DockerPhase:
     def _take(self, line: _Line) -> None:
         if line.exit is not None:
             self.exit_code, self.survivors = line.exit, line.survivors
+            self._count = line.survivors
         self.oom += line.oom
         self.output_truncated = self.output_truncated or line.truncated
         self._whole = self._whole or bool(line.ended)
@@ -112,6 +114,7 @@ class DockerPhase:
         self.limit = self.limit or line.limit
         if line.sample is not None:
             kept = line.sample
+            self._count = kept.processes
             self.samples.append(
                 Sample(
                     ts=kept.ts,
@@ -133,7 +136,7 @@ class DockerPhase:
     @property
     def living(self) -> int:
         """Processes that lived when the runner last looked."""
-        return self.samples[-1].processes if self.alive and self.samples else 0
+        return self._count if self.alive else 0
 
     def end(self) -> bool:
         """Have everything of the phase killed; the tracer then ends by itself and its trace is whole.

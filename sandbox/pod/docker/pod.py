@@ -220,7 +220,7 @@ class DockerPod:
         started = time.time()
         until = time.monotonic() + seconds
         survivors = [phase for phase in self._phases if phase.alive]
-        count = sum(max(phase.living, phase.survivors) for phase in survivors)
+        count = sum(phase.living for phase in survivors)
         while time.monotonic() < until and any(phase.alive for phase in survivors) and not self._plan.interrupted():
             self._end_overgrown(None)
             time.sleep(min(0.1, max(until - time.monotonic(), 0)))
