@@ -61,7 +61,7 @@ def _fumehood(purl: str) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("purl", nargs="?", default="pkg:pypi/six@1.17.0")
+    parser.add_argument("purl", nargs="?", default="pkg:pypi/six@1.17.0", help="one without dependencies")
     parser.add_argument("--times", type=int, default=7)
     arguments = parser.parse_args()
     cache = Settings.from_environment(os.environ).cache
