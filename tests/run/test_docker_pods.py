@@ -6,7 +6,6 @@ were imported, and a run that would be clean may be inconclusive. What was found
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +23,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.pod, pytest.mark.registry, pytest.
 
 QUICK = (("pkg:pypi/six", "wheel"), ("pkg:pypi/requests", "wheel"), ("pkg:pypi/flask", "wheel"))
 SLOW = (("pkg:pypi/numpy", "wheel"), ("pkg:pypi/pyyaml", "sdist"), ("pkg:pypi/setuptools-scm", "sdist"))
-"""A minute each under gVisor, whose every traced call is stopped: only where FUMEHOOD_TEST_GVISOR is `all`."""
 
 
 def _told(report: dict[str, Any]) -> tuple[str, list[tuple[str, str, str]]]:
@@ -49,16 +47,15 @@ def _same_everywhere(fumehood: Fumehood, runtimes: tuple[str, ...], *arguments: 
 
 @pytest.mark.parametrize("name", sorted(EXPECTATIONS))
 def test_a_sample_is_told_the_same_in_every_pod(fumehood: Fumehood, tmp_path: Path, name: str) -> None:
-    verdict = _same_everywhere(fumehood, ("runc", "runsc"), build.build(name, tmp_path))
+    verdict = _same_everywhere(fumehood, engines.RUNTIMES, build.build(name, tmp_path))
     assert verdict == EXPECTATIONS[name]["verdict"]
 
 
 @pytest.mark.parametrize(("package", "artefact"), QUICK)
 def test_a_known_good_package_is_told_the_same_in_every_pod(fumehood: Fumehood, package: str, artefact: str) -> None:
-    assert _same_everywhere(fumehood, ("runc", "runsc"), package, "--artefact", artefact) == "clean"
+    assert _same_everywhere(fumehood, engines.RUNTIMES, package, "--artefact", artefact) == "clean"
 
 
 @pytest.mark.parametrize(("package", "artefact"), SLOW)
 def test_a_big_package_is_told_the_same_in_every_pod(fumehood: Fumehood, package: str, artefact: str) -> None:
-    runtimes = ("runc", "runsc") if os.environ.get("FUMEHOOD_TEST_GVISOR") == "all" else ("runc",)
-    assert _same_everywhere(fumehood, runtimes, package, "--artefact", artefact) == "clean"
+    assert _same_everywhere(fumehood, engines.RUNTIMES, package, "--artefact", artefact) == "clean"
