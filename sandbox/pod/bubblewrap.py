@@ -157,9 +157,11 @@ class BubblewrapPod:
             self._samples.extend(phase.sample() for phase in survivors if phase.alive())
             time.sleep(min(0.25, max(until - time.monotonic(), 0)))
         left = sum(len(phase.processes()) for phase in survivors if phase.alive())
-        reason = f"{count} processes had outlived their phase, {left} were ended" if count else ""
+        reason = f"{count} processes had outlived their phase, {left} were ended" if survivors else ""
         # What still ran might have acted a moment later: that is not the same as having seen everything.
-        status: Literal["timed-out", "completed"] = "timed-out" if left else "completed"
+        # The tracer knows best: it ends with the last of what it traces, also where we could not count.
+        lives = any(phase.alive(patience=0.2) for phase in survivors)
+        status: Literal["timed-out", "completed"] = "timed-out" if left or lives else "completed"
         return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time())
 
     def stop(self) -> tuple[str, ...]:

@@ -201,6 +201,10 @@ def _expect(init: subprocess.Popen[bytes], wanted: str) -> None:
     if line != wanted:
         said = line.removeprefix("error ") or "its first process ended"
         advice = f"; {_ADVICE}" if wanted == "namespaces" else ""
+        if "mount /proc" in said:
+            advice = (
+                "; start the container around it with an unmasked /proc (Docker: --security-opt systempaths=unconfined)"
+            )
         raise PodError(f"the pod did not start: {said}{advice}")
 
 

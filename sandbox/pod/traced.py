@@ -207,7 +207,8 @@ class TracedPhase:
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in self._first.children(recursive=True) if self._first else ():
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    if process.status() != psutil.STATUS_ZOMBIE:
+                    # A main thread that has ended makes a zombie of a process whose other threads go on.
+                    if process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1:
                         found.append(process)
         return found
 

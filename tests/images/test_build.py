@@ -92,7 +92,8 @@ def test_what_pods_bind_over_exists(base_image: BaseImage, name: str) -> None:
 @pytest.mark.pod
 def test_tools_that_packages_expect_are_there(small_pod: SmallPod) -> None:
     tools = "bash cc c++ make git curl wget nc ssh xxd zip unzip dig openssl pkg-config ps"
-    small_pod.run("sh", "-c", f"for tool in {tools}; do command -v $tool || exit 1; done")
+    found = small_pod.run("sh", "-c", f"for tool in {tools}; do command -v $tool || exit 1; done")
+    assert len(found.stdout.splitlines()) == len(tools.split())
 
 
 def test_a_changed_driver_shares_the_debian_part(store: Store) -> None:

@@ -115,6 +115,16 @@ def test_survivors_are_watched_until_linger_ends_then_nothing_is_left(start_pod:
     assert alive == []
 
 
+def test_a_process_whose_main_thread_has_ended_still_survives(start_pod: StartPod) -> None:
+    end_of_thread = "ctypes.CDLL(None).syscall(60, 0)"  # exit(2): of the main thread alone
+    beside = "threading.Thread(target=time.sleep, args=(1000,)).start()"
+    code = f"import ctypes, os, threading, time\nif os.fork() == 0:\n  {beside}; {end_of_thread}"
+    with start_pod() as bench:
+        phase = bench.python(code)
+        assert (phase.status, phase.survivors) == ("completed", 1)
+        assert bench.pod.linger(1).status == "timed-out"
+
+
 def test_linger_takes_no_time_when_nothing_survives(start_pod: StartPod) -> None:
     with start_pod() as bench:
         bench.run("/bin/true")
