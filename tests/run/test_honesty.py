@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -114,7 +115,8 @@ def test_a_daemon_is_watched_in_linger(fumehood: Fumehood, tmp_path: Path) -> No
 
 
 def test_ctrl_c_seals_what_there_is_and_leaves_no_process(fumehood: Fumehood, tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path, "slow", {"slow.py": "open('/etc/hostname').close()\nimport time; time.sleep(1000)"})
+    body = "open('/etc/debian_version').close()\nimport time; time.sleep(1000)"
+    wheel = make_wheel(tmp_path, "slow", {"slow.py": body})
     worker = subprocess.Popen(
         [Path(sys.executable).with_name("fumehood"), "run", "--format=json", wheel],
         stdout=subprocess.PIPE,
@@ -126,7 +128,8 @@ def test_ctrl_c_seals_what_there_is_and_leaves_no_process(fumehood: Fumehood, tm
         if line.startswith("import: started"):
             break
     trace = next(fumehood.bundles.glob("*.partial")) / "traces/import.strace"
-    while not (trace.exists() and b'"/etc/hostname"' in trace.read_bytes()):
+    # A path that bubblewrap's own arguments, which are in the trace as well, do not name.
+    while not (trace.exists() and re.search(rb'openat\(.*"/etc/debian_version".* = \d', trace.read_bytes())):
         assert worker.poll() is None
         time.sleep(0.05)
     processes = psutil.Process(worker.pid).children(recursive=True)
@@ -141,6 +144,6 @@ def test_ctrl_c_seals_what_there_is_and_leaves_no_process(fumehood: Fumehood, tm
     assert (phases["install"]["status"], phases["import"]["status"]) == ("completed", "killed")
     assert phases["exercise"]["status"] == "not-run"
     seen = fumehood("events", fumehood.bundle(), "--phase", "import", "--kind", "file.read").out
-    assert b"path=/etc/hostname" in seen, "what the interrupted phase did is kept"
+    assert b"path=/etc/debian_version" in seen, "what the interrupted phase did is kept"
     _, alive = psutil.wait_procs(processes, timeout=10)
     assert alive == []
