@@ -115,7 +115,8 @@ def test_a_daemon_is_watched_in_linger(fumehood: Fumehood, tmp_path: Path) -> No
 
 
 def test_ctrl_c_seals_what_there_is_and_leaves_no_process(fumehood: Fumehood, tmp_path: Path) -> None:
-    wheel = make_wheel(tmp_path, "slow", {"slow.py": "open('/etc/debian_version').close()\nimport time; time.sleep(1000)"})
+    body = "open('/etc/debian_version').close()\nimport time; time.sleep(1000)"
+    wheel = make_wheel(tmp_path, "slow", {"slow.py": body})
     worker = subprocess.Popen(
         [Path(sys.executable).with_name("fumehood"), "run", "--format=json", wheel],
         stdout=subprocess.PIPE,
