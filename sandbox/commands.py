@@ -92,7 +92,7 @@ def run(  # noqa: PLR0913 - the options of the command
     quiet: bool,
 ) -> int:
     """Run a package, then report."""
-    from sandbox.pod.choose import Wanted
+    from sandbox.pod.choose import Wanted, check
     from sandbox.profile import load_profile
     from sandbox.run import Job
     from sandbox.run import run as run_job
@@ -100,6 +100,7 @@ def run(  # noqa: PLR0913 - the options of the command
 
     settings = Settings.from_environment(os.environ)
     wanted = Wanted(pod=pod, runtime=runtime)
+    check(wanted)
     job = Job(package=package, artefact=artefact, profile=load_profile(profile), pod=wanted)
     # Mistakes in what comes after the run are told before it.
     _check_output(reporting.output)
@@ -253,23 +254,6 @@ def build_image(profile: str) -> int:
     settings = Settings.from_environment(os.environ)
     image = images.ensure(load_profile(profile).image, settings.cache, lambda text: click.echo(text, err=True))
     click.echo(image.rootfs)
-    return _CLEAN
-
-
-def prune_pods() -> int:
-    """Remove what crashed workers left in Docker."""
-    from sandbox.pod.docker import engine, labels
-
-    client = engine.connect()
-    try:
-        removed = labels.prune(client)
-    finally:
-        client.close()
-    for kind, names in (("container", removed.containers), ("image", removed.images)):
-        for name in names:
-            click.echo(f"removed {kind} {name}")
-    if not removed.containers and not removed.images:
-        click.echo("nothing to remove")
     return _CLEAN
 
 

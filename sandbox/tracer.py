@@ -1,4 +1,4 @@
-"""The tracer's command line: which system calls are recorded, and how.
+"""The tracer's command line: which system calls are recorded and which are refused, and how.
 
 An explicit list, with `--seccomp-bpf`, so that calls outside it run at full speed. The whole `file` class would add
 stat and access storms that cost most and tell least; probes by `stat` alone are therefore not seen (docs/threat-model).
@@ -7,6 +7,8 @@ stat and access storms that cost most and tell least; probes by `stat` alone are
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from sandbox.system_calls import system_calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +26,10 @@ CALLS: tuple[str, ...] = (
     *("unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "mknod", "mknodat"),
     *("dup2", "dup3", "chdir", "fchdir"),
     *("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg"),
-    *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kill", "tkill"),
-    *("memfd_create", "mount", "umount2", "setns", "unshare", "pivot_root", "chroot"),
-    *("open_tree", "move_mount", "fsopen", "fsmount", "mount_setattr"),
-    *("init_module", "finit_module", "bpf", "io_uring_setup", "userfaultfd", "perf_event_open", "keyctl"),
+    *("kill", "tkill", "memfd_create"),
     *("setuid", "setgid", "setreuid", "setresuid", "personality"),
 )
+"""Recorded beside those that are refused (sandbox/system_calls.toml)."""
 
 
 TracerMode: TypeAlias = Literal["seccomp-bpf", "every-call"]
@@ -39,7 +39,8 @@ TracerMode: TypeAlias = Literal["seccomp-bpf", "every-call"]
 OUTSIDE = ("--decode-pids=pidns",)
 """For a tracer outside the package's pid namespace: tells its ids of processes beside the package's."""
 BESIDE = ("--daemonize=session",)
-"""For a tracer in it: the traced command is then our own child, and the tracer goes on after its end."""
+"""For a tracer in it: the traced command is then our own child, and the tracer goes on after its end. Nothing between
+the two sets up namespaces, so those calls are refused as well."""
 
 
 def command(
@@ -68,8 +69,22 @@ def command(
         f"--string-limit={STRING_BYTES}",
         "--quiet=attach,thread-execve",
         "--signal=!SIGCHLD",
-        f"--trace={','.join(CALLS if mode == 'seccomp-bpf' else (*CALLS, *_COSTLY))}",
+        f"--trace={','.join(_recorded(mode))}",
+        *_refusals("tracer", *(("kernel",) if options == BESIDE else ())),
         f"--output={trace}",
         "--",
         *tracee,
     ]
+
+
+def _recorded(mode: TracerMode) -> tuple[str, ...]:
+    calls = (*CALLS, *system_calls().refused("tracer", "kernel"), *(_COSTLY if mode == "every-call" else ()))
+    return tuple(dict.fromkeys(calls))
+
+
+def _refusals(*answers: str) -> list[str]:
+    """Options that make the tracer answer these calls itself; they stand in the trace, and nothing is done."""
+    by_error: dict[str, list[str]] = {}
+    for call, error in system_calls().refused(*answers).items():
+        by_error.setdefault(error, []).append(call)
+    return [f"--inject={','.join(calls)}:error={error}" for error, calls in by_error.items()]

@@ -90,6 +90,8 @@ def _accessed(place: int) -> Handler:
             return step.unreadable()
         if not _own(step, pid):
             step.emit(ProcessAccess, call=step.call.name, target=max(pid, 0))
+        elif not step.succeeded:
+            _noted(step)
         return True
 
     return handle
@@ -109,6 +111,8 @@ def _pidfd_getfd(step: Step) -> bool:
     pid = 0 if match is None else int(match[1])
     if pid == 0 or not _own(step, pid):
         step.emit(ProcessAccess, call="pidfd_getfd", target=pid)
+    elif not step.succeeded:
+        _noted(step)
     return True
 
 
@@ -135,23 +139,15 @@ def _looks_after(step: Step, pid: int) -> bool:
 HANDLERS: Final[dict[str, Handler]] = {
     **dict.fromkeys(
         (
-            "mount",
-            "umount2",
-            "setns",
-            "pivot_root",
-            "chroot",
-            "open_tree",
-            "move_mount",
-            "fsopen",
-            "fsmount",
-            "mount_setattr",
-            "init_module",
-            "finit_module",
-            "bpf",
-            "io_uring_setup",
-            "userfaultfd",
-            "perf_event_open",
-            "keyctl",
+            *("mount", "umount2", "setns", "pivot_root", "chroot", "open_by_handle_at"),
+            *("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"),
+            *("bpf", "init_module", "finit_module", "delete_module", "create_module", "query_module"),
+            *("get_kernel_syms", "kexec_load", "kexec_file_load"),
+            *("io_uring_setup", "io_uring_enter", "io_uring_register"),
+            *("userfaultfd", "perf_event_open", "lookup_dcookie", "nfsservctl", "_sysctl", "uselib", "modify_ldt"),
+            *("add_key", "request_key", "keyctl", "kcmp"),
+            *("reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "settimeofday", "clock_settime"),
+            *("iopl", "ioperm", "syslog", "vhangup"),
         ),
         _noted,
     ),

@@ -17,9 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import files
 import phase
 
-PLAN = phase.CONTROL / "pod.json"
+PLAN = files.CONTROL / "pod.json"
 TICK = 0.05
 
 
@@ -59,29 +60,48 @@ class Keeper:
         """Start or end a phase."""
         word, _, name = line.partition(" ")
         if word == "run":
-            reader, writer = os.pipe()
+            try:
+                self.start(name)
+            except OSError as error:
+                # What survives of earlier phases may hold every process that there may be.
+                files.append(name, {"error": f"its runner cannot be started: {error.strerror}"})
+                files.append(name, {"gone": True})
+        elif name in self.pipes:
+            with suppress(BrokenPipeError):
+                os.write(self.pipes[name], b"end\n")
+
+    def start(self, name: str) -> None:
+        """Fork a phase's process."""
+        reader, writer = os.pipe()
+        try:
             pid = os.fork()
+        except OSError:
+            os.close(writer)
+            raise
+        else:
             if pid == 0:
                 os.close(writer)
                 for other in self.pipes.values():
                     os.close(other)
                 phase.main(name, reader)
-            os.close(reader)
             self.names[pid] = name
             self.pipes[name] = writer
-        elif name in self.pipes:
-            with suppress(BrokenPipeError):
-                os.write(self.pipes[name], b"end\n")
+        finally:
+            os.close(reader)
 
     def reap(self) -> None:
         """Note which phases' processes have ended, and whatever else was left to process 1."""
         with suppress(ChildProcessError):
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                # gVisor gives us the tracers that are a runner's; it waits for their code.
+                if (tracer := files.tracer_file(pid)).exists():
+                    tracer.write_text(str(os.waitstatus_to_exitcode(status)), encoding="ascii")
                 name = self.names.pop(pid, "")
                 if name:
                     os.close(self.pipes.pop(name))
                     # A runner that ended as it should has said more than this.
-                    phase.append(name, {"gone": True})
+                    files.append(name, {"gone": True})
 
 
 def plant(plan: dict) -> int:

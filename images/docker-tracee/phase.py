@@ -1,56 +1,59 @@
 """Runs one phase in a Docker pod's tracee, as root, in a process that keeper.py forks.
 
 Reads `/fumehood/control/NAME.json` and appends a JSON object a line to `/fumehood/control/NAME.status`:
-`{"sample": ...}` now and then, `{"exit": CODE, "survivors": N, "oom": N}` when the phase's command has ended,
-`{"truncated": true}` once more was printed than is kept, and `{"ended": WHOLE}` when nothing of the phase lives any
-more and the tracer has finished its file. What the package prints goes to `/fumehood/output/NAME.stdout` and `.stderr`,
-what a driver writes to its result descriptor to `NAME.result`, all bounded.
+`{"sample": ...}` now and then; `{"hit": ...}` for a limit that was met; `{"exit": CODE, "survivors": N, "oom": N}` when
+the phase's command has ended; `{"printed": [OUT, ERR]}` (bytes) once more was printed than is kept, and at the end;
+`{"error": TEXT}` for a fault of ours; `{"ended": WHOLE}` when nothing of the phase lives any more, and whether the
+tracer has finished its file. What the package prints goes to `/fumehood/output/NAME.stdout` and `.stderr`, what a
+driver writes to its result descriptor to `NAME.result`, all bounded.
 
 The tracer is started with `--daemonize=session`: the traced command is this process's own child, whose exit code it
-learns at once, while the tracer goes on as long as something of the phase lives.
+learns at once, while the tracer goes on as long as something of the phase lives. The tracer is then left to us as well;
+that its file is whole is known only once it has been waited for and ended with 0.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
 import signal
 import time
 from contextlib import suppress
-from ctypes import CDLL, Structure, byref, c_char_p, c_ushort
-from fcntl import F_DUPFD, fcntl
+from ctypes import CDLL
 from pathlib import Path
 
-CONTROL, OUTPUT = Path("/fumehood/control"), Path("/fumehood/output")
+import processes
+from command import start
+from files import CONTROL, OUTPUT, Sink, append, tracer_file
+
 RESULT_BYTES = 1 << 20
-HIGH = 64
-"""Above every descriptor that a phase's command is given."""
 DRAIN = 256
 PR_SET_CHILD_SUBREAPER = 36
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 TICK = 0.02
-SAMPLE_EVERY = 0.5
+FIRST_TICK = 0.002
+"""Until the tracer is found: a command may be short."""
 LAST_WORDS = 0.2
 """How long processes may take to end after their phase's command before they count as survivors."""
 PATIENCE = 8.0
 GONE = 0.5
-OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+LAST_CODES = 2.0
+"""How long the exit codes of the command and its tracer may take when both have ended."""
+FIRST_SAMPLE, SAMPLE_EVERY = 0.05, 0.25
 
 
 class Phase:
     """The command, its tracer, and what lives below them."""
 
     def __init__(self, name: str, control: int) -> None:
-        plan = json.loads((CONTROL / f"{name}.json").read_bytes())
+        self.plan = plan = json.loads((CONTROL / f"{name}.json").read_bytes())
         self.name = name
         self.trace = plan["trace"].encode()
         self.freezes = plan["freezes"]
-        self.processes = plan["processes"]
         self.tracer = 0
         self.tracer_code: int | None = None
-        self.oom = oom_kills()
+        self.usage = processes.Usage()
+        self.oom = processes.oom_kills()
         sinks = {
             "result": (CONTROL / f"{name}.result", RESULT_BYTES),
             "stdout": (OUTPUT / f"{name}.stdout", plan["output_bytes"]),
@@ -68,7 +71,9 @@ class Phase:
         self.code: int | None = None
         self.root_ended = 0.0
         self.told_exit = False
-        self.sampled = time.monotonic()
+        self.began = time.monotonic()
+        self.sample_at = self.began + FIRST_SAMPLE
+        self.met: set[str] = set()
         self.stopping = 0.0
         self.control = control
         self.listening = [control, *self.sinks]
@@ -76,38 +81,90 @@ class Phase:
     def run(self) -> None:
         """Serve the worker until nothing of the phase is left."""
         while True:
-            self.read(TICK)
+            self.read(TICK if self.tracer else FIRST_TICK)
             self.reap()
             if not self.tracer and not self.find_tracer() and self.code is not None:
                 break
-            if self.tracer and not alive(self.tracer):
+            if self.tracer and not processes.alive(self.tracer):
                 break
             now = time.monotonic()
             if self.code is not None and not self.told_exit and now - self.root_ended > LAST_WORDS:
                 self.tell_exit(len(self.living()))
-            if now - self.sampled > SAMPLE_EVERY:
-                self.sampled = now
-                self.tell({"sample": self.sample()})
-            if not self.stopping and not self.freezes and len(pids()) > self.processes:
-                self.tell({"limit": "processes"})
-                self.end()
+            if now > self.sample_at:
+                self.sample_at = now + min(SAMPLE_EVERY, max(now - self.began, FIRST_SAMPLE))
+                self.take_sample()
+            if not self.stopping and not self.freezes and len(processes.pids()) > self.plan["pids"]:
+                seen = processes.threads_of(self.plan["uid"])
+                self.end_for({"name": "processes", "limit": self.plan["limits"]["NPROC"], "seen": seen})
             if self.stopping and now - self.stopping > PATIENCE:
                 break
         self.finish()
 
+    def take_sample(self) -> None:
+        """Say what the phase uses, and which of its limits it has met."""
+        living = self.living()
+        sample = self.usage.sample(living)
+        self.tell({"sample": sample})
+        plan = self.plan
+        most = plan["limits"]["NPROC"]
+        if self.code is None and (seen := processes.threads_of(plan["uid"])) >= most:
+            self.tell_hit({"name": "processes", "limit": most, "seen": seen})
+        for hit in processes.full():
+            self.tell_hit(hit)
+        if self.stopping:
+            return
+        if sample["cpu_seconds"] >= plan["cpu_seconds"]:
+            seen = int(sample["cpu_seconds"])
+            self.end_for({"name": "cpu", "limit": plan["cpu_seconds"], "seen": seen})
+        elif sample["rss_bytes"] > plan["memory_bytes"]:
+            # Forks share most of their memory: only now is it worth to count precisely.
+            seen = processes.shared_out(living)
+            if seen > plan["memory_bytes"]:
+                self.end_for({"name": "memory", "limit": plan["memory_bytes"], "seen": seen})
+
+    def tell_hit(self, hit: dict) -> None:
+        """Say once that a limit was met."""
+        key = f"{hit['name']} {hit.get('what', '')}"
+        if key not in self.met:
+            self.met.add(key)
+            self.tell({"hit": hit})
+
+    def end_for(self, hit: dict) -> None:
+        """End the phase, as a limit was met."""
+        self.tell_hit({**hit, "ended": True})
+        self.end()
+
     def finish(self) -> None:
         """Say how it ended."""
-        whole = not (self.tracer and alive(self.tracer))
-        if not whole:
-            os.kill(self.tracer, signal.SIGKILL)
-        until = time.monotonic() + 1
-        while self.code is None and time.monotonic() < until:
+        hangs = self.tracer and processes.alive(self.tracer)
+        if hangs:
+            with suppress(ProcessLookupError):
+                os.kill(self.tracer, signal.SIGKILL)
+        until = time.monotonic() + LAST_CODES
+        while (self.code is None or (self.tracer and self.tracer_code is None)) and time.monotonic() < until:
             self.reap()
-            time.sleep(TICK)
+            self.ask_keeper()
+            time.sleep(FIRST_TICK)
+        whole = self.tracer != 0 and not hangs and self.tracer_code == 0
+        if not whole:
+            self.kill_untraced()
         self.drain()
+        if not self.tracer:
+            self.tell({"error": "the tracer did not start"})
         if not self.told_exit:
             self.tell_exit(0)
-        self.tell({"ended": whole and self.tracer_code in (None, 0)})
+        self.tell_printed()
+        self.tell({"ended": whole})
+
+    def kill_untraced(self) -> None:
+        """Kill what a dead tracer has let go: it would act on unseen."""
+        until = time.monotonic() + PATIENCE / 2
+        while (loose := processes.untraced(self.plan["uid"])) and time.monotonic() < until:
+            for pid in loose:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.reap()
+            time.sleep(TICK)
 
     def read(self, seconds: float) -> bool:
         """Take what the worker, the driver and the package say; False when nobody had anything to say."""
@@ -120,9 +177,9 @@ class Phase:
                 self.end()
             if not chunk:
                 self.listening.remove(descriptor)
-        if not self.truncated and any(sink.truncated for sink in self.sinks.values()):
+        if not self.truncated and any(sink.left < 0 for sink in self.sinks.values()):
             self.truncated = True
-            self.tell({"truncated": True})
+            self.tell_printed()
         return bool(ready)
 
     def drain(self) -> None:
@@ -135,17 +192,25 @@ class Phase:
         """Take the exit codes of whatever has ended below us."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
             code = os.waitstatus_to_exitcode(status)
+            if pid == self.tracer:
+                self.tracer_code = code
+                continue
+            self.usage.add(used.ru_utime + used.ru_stime)
             if pid == self.root:
                 self.code = 128 - code if code < 0 else code
                 self.root_ended = time.monotonic()
-            elif pid == self.tracer:
-                self.tracer_code = code
+
+    def ask_keeper(self) -> None:
+        """Take the tracer's exit code from process 1, where the kernel does not leave orphans to us (gVisor)."""
+        if self.tracer and self.tracer_code is None:
+            with suppress(OSError, ValueError):
+                self.tracer_code = int(tracer_file(self.tracer).read_text(encoding="ascii"))
 
     def find_tracer(self) -> bool:
         """Find the tracer: whoever traces the command. Too late for that, it is root's process that names our trace.
@@ -153,24 +218,21 @@ class Phase:
         Not earlier, as the tracer passes through processes that end at once until it is in a session of its own.
         """
         with suppress(OSError, KeyError, ValueError):
-            self.tracer = int(fields(self.root)["TracerPid"])
-        for pid in () if self.tracer or self.code is None else pids():
+            self.tracer = int(processes.fields(self.root)["TracerPid"])
+        for pid in () if self.tracer or self.code is None else processes.pids():
             with suppress(OSError, KeyError):
-                if self.trace in Path(f"/proc/{pid}/cmdline").read_bytes() and fields(pid)["Uid"].split()[0] == "0":
+                named = self.trace in Path(f"/proc/{pid}/cmdline").read_bytes()
+                if named and processes.fields(pid)["Uid"].split()[0] == "0":
                     self.tracer = pid
         if self.tracer in {self.root, os.getpid()}:
             self.tracer = 0
+        if self.tracer:
+            tracer_file(self.tracer).touch()
         return self.tracer != 0
 
     def living(self) -> list[int]:
         """Processes (not threads) that the tracer watches."""
-        found = []
-        for pid in pids():
-            with suppress(OSError, KeyError, ValueError):
-                seen = fields(pid)
-                if int(seen["TracerPid"]) == self.tracer and seen["State"][0] not in "ZX":
-                    found.append(pid)
-        return found if self.tracer else []
+        return processes.traced_by(self.tracer) if self.tracer else []
 
     def end(self) -> None:
         """Kill whatever lives. Where that works, the tracer is stopped meanwhile: nothing it watches can fork away."""
@@ -196,88 +258,27 @@ class Phase:
                     os.kill(pid, signal.SIGKILL)
                 # gVisor hangs when many processes of one tracer end at once.
                 gone = time.monotonic() + GONE
-                while not self.freezes and alive(pid) and time.monotonic() < gone:
+                while not self.freezes and processes.alive(pid) and time.monotonic() < gone:
                     self.reap()
                     time.sleep(TICK / 10)
             killed |= new
             time.sleep(TICK)
 
-    def sample(self) -> dict[str, float]:
-        """Resources of the living processes, summed."""
-        cpu, rss = 0.0, 0
-        living = self.living()
-        for pid in living:
-            with suppress(OSError, ValueError, IndexError):
-                words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-                cpu += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-                rss += int(words[21]) * os.sysconf("SC_PAGESIZE")
-        return {"ts": time.time(), "processes": len(living), "cpu_seconds": round(cpu, 3), "rss_bytes": rss}
-
     def tell_exit(self, survivors: int) -> None:
         """Say that the command has ended."""
         self.told_exit = True
         self.drain()
-        self.tell({"exit": self.code, "survivors": survivors, "oom": oom_kills() - self.oom})
+        self.take_sample()
+        self.tell({"exit": self.code, "survivors": survivors, "oom": processes.oom_kills() - self.oom})
+
+    def tell_printed(self) -> None:
+        """Say how much came on the command's outputs, kept or not."""
+        _, *outputs = self.sinks.values()
+        self.tell({"printed": [sink.limit - sink.left for sink in outputs]})
 
     def tell(self, message: dict) -> None:
         """Append a line for the worker."""
         append(self.name, message)
-
-
-class Sink:
-    """A file that keeps the first bytes of what it is given."""
-
-    def __init__(self, path: Path, limit: int) -> None:
-        self.file = path.open("wb", buffering=0)
-        self.left = limit
-        self.truncated = False
-
-    def take(self, chunk: bytes) -> None:
-        """Keep a piece, or what there is room for."""
-        self.truncated = self.truncated or len(chunk) > self.left
-        if self.left:
-            self.file.write(chunk[: self.left])
-        self.left -= min(len(chunk), self.left)
-
-
-def append(name: str, message: dict) -> None:
-    """Append a line to a phase's status, at once and as a whole."""
-    with (CONTROL / f"{name}.status").open("a", encoding="ascii") as status:
-        status.write(json.dumps(message) + "\n")
-
-
-def start(plan: dict, writers: dict[str, int]) -> None:
-    """Become the tracer's command; never returns."""
-    try:
-        # High numbers first, so that nothing is overwritten before it is moved.
-        moved = {kind: fcntl(writer, F_DUPFD, HIGH) for kind, writer in writers.items()}
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(moved["stdout"], 1)
-        os.dup2(moved["stderr"], 2)
-        keep = 3
-        if plan["reports"]:
-            os.dup2(moved["result"], plan["result_fd"])
-            keep = plan["result_fd"] + 1
-        os.closerange(keep, 4 * HIGH)
-        os.chdir(plan["directory"])
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        load_filter(base64.b64decode(plan["filter"]))
-        os.execve(plan["command"][0], plan["command"], plan["environment"])
-    finally:
-        os._exit(127)
-
-
-class Program(Structure):
-    """`struct sock_fprog`."""
-
-    _fields_ = (("length", c_ushort), ("instructions", c_char_p))
-
-
-def load_filter(instructions: bytes) -> None:
-    """Put this process and all below it under the pod's system call filter (no_new_privs is set already)."""
-    program = Program(len(instructions) // 8, instructions)
-    if CDLL(None).prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, byref(program), 0, 0) != 0:
-        raise OSError("the kernel refuses the system call filter")
 
 
 def main(name: str, control: int) -> None:
@@ -292,32 +293,3 @@ def main(name: str, control: int) -> None:
         raise
     finally:
         os._exit(0)
-
-
-def pids() -> list[int]:
-    """Processes of the container."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
-    try:
-        return fields(pid)["State"][0] not in "ZX"
-    except (OSError, KeyError):
-        return False
-
-
-def fields(pid: int) -> dict[str, str]:
-    """A process's status. Its name is the package's choice; the kernel escapes line ends in it."""
-    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
-
-
-def oom_kills() -> int:
-    """How often the kernel has ended a process of the container for want of memory."""
-    for path in OOM_COUNTERS:
-        with suppress(OSError, ValueError):
-            for line in Path(path).read_text(encoding="ascii").splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-    return 0

@@ -60,6 +60,7 @@ class Gateway:
             self._count += 1
             if len(self._tasks) >= self._services.limits.connections:
                 self._services.journal.limit("open connections: later ones were closed unread")
+                self._services.journal.lost("connections", self._services.limits.connections)
                 connection.close()
                 continue
             task = asyncio.create_task(self._serve(connection, self._count))

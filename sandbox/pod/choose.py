@@ -1,35 +1,38 @@
 """Which pod a run gets: as asked, or the strongest that works here.
 
-The order of `auto`: a Docker runtime with a kernel of its own (gVisor, Kata); then the embedded pod, whose package is
-an unprivileged user in a user namespace, with the tracer out of its sight; then Docker with runc, which shares the
-kernel as well, and whose containers a root daemon starts.
+The order of `auto`: Docker with gVisor, which gives the package a kernel of its own; then the embedded pod, whose
+package is an unprivileged user in a user namespace, with the tracer out of its sight; then Docker with runc, which
+shares the kernel as well, and whose containers a root daemon starts. What we have not tried is for `--runtime`.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
 from sandbox.errors import PodError, UsageError
-from sandbox.pod import selftest
+from sandbox.pod import fingerprint, selftest
 from sandbox.pod.bubblewrap import BubblewrapPod
 from sandbox.pod.selftest import MakePod
 from sandbox.pod.tools import find_tools, tool_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
+    from sandbox.pod.docker.engine import Engine
     from sandbox.pod.interface import Pod, PodPlan
 
 PodName: TypeAlias = Literal["auto", "bubblewrap", "docker"]
 
 _LOCAL_ENGINE = Path("/var/run/docker.sock")
 _SHARED_KERNEL = "runc"
+_TRIED = "runsc"
+"""What the names of gVisor's runtimes begin with; people register several, with other arguments. Of those with a
+kernel of their own, only these have been tried."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,13 +43,27 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """Name of a Docker runtime; empty for the strongest that is registered."""
 
 
-class _Candidate(msgspec.Struct, frozen=True):
+def check(wanted: Wanted) -> None:
+    """Refuse what cannot be, before anything is begun.
+
+    Raises:
+        UsageError: A runtime for a pod that has none.
+    """
+    if wanted.runtime and wanted.pod == "bubblewrap":
+        raise UsageError("--runtime is for --pod docker; the embedded pod has none")
+
+
+class _Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of pod that may work here."""
 
     name: str
     why: str
     make: MakePod
     key: tuple[str, ...]
+    """What the self-test's answer depends on."""
+    shares_kernel: bool
+    needs_proof: bool
+    """Whether it is refused when its self-test cannot be completed. A run without proof is never `clean`."""
 
 
 def choose(wanted: Wanted, plan: PodPlan, directory: Path, cache: Path, tell: Callable[[str], None]) -> Pod:
@@ -59,26 +76,44 @@ def choose(wanted: Wanted, plan: PodPlan, directory: Path, cache: Path, tell: Ca
         cache: fumehood's cache directory, for the self-test's answers.
         tell: Told which pod it is, and why.
 
+    Returns:
+        The pod. Its `isolation` says whether the self-test has shown that it sees everything.
+
     Raises:
         UsageError: A runtime for a pod that has none.
         PodError: What was asked for does not work here, or nothing does.
     """
-    if wanted.runtime and wanted.pod == "bubblewrap":
-        raise UsageError("--runtime is for --pod docker; the embedded pod has none")
-    failed: list[str] = []
+    check(wanted)
+    failed: list[tuple[str, str]] = []
+    unproven: _Candidate | None = None
     for candidate in _candidates(wanted, failed):
         try:
-            mode = selftest.tracer_mode(candidate.make, plan, candidate.key, cache)
+            tested = selftest.tracer(candidate.make, plan, candidate.key, cache, directory)
         except PodError as error:
-            failed.append(f"{candidate.name}: {error}")
+            failed.append((candidate.name, str(error)))
             continue
-        if wanted.pod != "bubblewrap":
-            tell(f"pod: {candidate.name} ({candidate.why})" + "".join(f"; not {why}" for why in failed))
-        return candidate.make(msgspec.structs.replace(plan, tracer_mode=mode), directory)
-    raise PodError("; ".join(failed) if len(failed) > 1 else failed[0].partition(": ")[2])
+        # An interrupted run has its pod too, in which no phase runs: it ends like any other that was interrupted.
+        if tested.outcome == "passed" or plan.interrupted():
+            if wanted.pod != "bubblewrap":
+                tell(f"pod: {candidate.name} ({candidate.why})" + "".join(f"; not {n}: {why}" for n, why in failed))
+            return _made(candidate, tested, plan, directory)
+        failed.append((candidate.name, tested.reason))
+        if not candidate.needs_proof:
+            unproven = candidate
+    if unproven is None:
+        raise PodError("; ".join(f"{n}: {why}" for n, why in failed) if len(failed) > 1 else failed[0][1])
+    told = "; ".join(f"{name}: {why}" for name, why in failed)
+    tell(f"pod: {unproven.name}, not proven to see everything, so that this run is not called clean ({told})")
+    return _made(unproven, selftest.NOT_COMPLETED, plan, directory)
 
 
-def _candidates(wanted: Wanted, failed: list[str]) -> Iterator[_Candidate]:
+def _made(candidate: _Candidate, tested: selftest.Tested, plan: PodPlan, directory: Path) -> Pod:
+    pod = candidate.make(msgspec.structs.replace(plan, tracer_mode=tested.mode), directory)
+    pod.isolation = msgspec.structs.replace(pod.isolation, self_test=tested.outcome)
+    return pod
+
+
+def _candidates(wanted: Wanted, failed: list[tuple[str, str]]) -> Iterator[_Candidate]:
     """Strongest first. What is known not to be there is noted in `failed`."""
     if wanted.pod == "bubblewrap":
         yield _bubblewrap()
@@ -88,11 +123,11 @@ def _candidates(wanted: Wanted, failed: list[str]) -> Iterator[_Candidate]:
         try:
             docker = _docker(wanted.runtime)
         except PodError as error:
-            failed.append(f"docker: {error}")
-    yield from (candidate for candidate in docker if candidate.key[1] != _SHARED_KERNEL)
+            failed.append(("docker", str(error)))
+    yield from (candidate for candidate in docker if not candidate.shares_kernel)
     if wanted.pod == "auto" and not wanted.runtime:
         yield _bubblewrap()
-    yield from (candidate for candidate in docker if candidate.key[1] == _SHARED_KERNEL)
+    yield from (candidate for candidate in docker if candidate.shares_kernel)
 
 
 def _has_engine() -> bool:
@@ -101,55 +136,59 @@ def _has_engine() -> bool:
 
 
 def _bubblewrap() -> _Candidate:
-    versions = tool_versions(find_tools())
     return _Candidate(
         name="bubblewrap",
         why="no daemon, an unprivileged user namespace; the kernel is shared",
         make=BubblewrapPod,
-        key=("bubblewrap", "", platform.release(), versions["strace"], versions["bwrap"]),
+        key=("bubblewrap", *_machine()),
+        shares_kernel=True,
+        needs_proof=False,
     )
+
+
+def _machine() -> tuple[str, ...]:
+    """What every answer depends on."""
+    tools = find_tools()
+    programs = (f"{name} {version}" for name, version in tool_versions(tools).items())
+    files = (fingerprint.program(path) for path in msgspec.structs.astuple(tools))
+    return (fingerprint.kernel(), str(os.getuid()), fingerprint.our_code(), *programs, *files)
 
 
 def _docker(runtime: str) -> list[_Candidate]:
     from sandbox.pod.docker import engine
-    from sandbox.pod.docker.pod import DockerPod
 
     client = engine.connect()
     try:
-        with engine.explained("ask Docker for its runtimes"):
-            information = client.info()
+        here = engine.describe(client)
     finally:
         client.close()
-    known: dict[str, dict[str, str]] = information.get("Runtimes", {})
-    if runtime and runtime not in known:
-        raise PodError(
-            f"Docker does not know the runtime {runtime!r}: use one of {', '.join(sorted(known))}, "
-            "or register it (docs/docker.md)"
-        )
-    strace = tool_versions(find_tools())["strace"]
-    engine_version = str(information.get("ServerVersion", ""))
-    found = []
-    for name in (runtime,) if runtime else _strongest_first(known):
-        shared = name == _SHARED_KERNEL
-        found.append(
-            _Candidate(
-                name=f"docker with {name}",
-                why="the kernel is shared" if shared else "the package gets a kernel of its own",
-                make=functools.partial(DockerPod, runtime=name),
-                key=("docker", name, platform.release(), strace, engine_version, _binary(known[name].get("path", ""))),
-            )
-        )
-    return found
+    if runtime and runtime not in here.runtimes:
+        raise PodError(engine.unknown_runtime(runtime, here.runtimes))
+    names = (runtime,) if runtime else _strongest_first(here.runtimes)
+    if not names:
+        raise PodError(f"Docker has neither gVisor nor {_SHARED_KERNEL}: name one of its runtimes with --runtime")
+    machine = _machine()
+    return [_with_runtime(name, here, machine) for name in names]
 
 
-def _strongest_first(known: dict[str, dict[str, str]]) -> tuple[str, ...]:
-    own = sorted(name for name in known if name.startswith(("kata", "runsc")))
+def _with_runtime(name: str, here: Engine, machine: tuple[str, ...]) -> _Candidate:
+    from sandbox.pod.docker.pod import DockerPod
+    from sandbox.pod.docker.tracee import has_own_kernel
+
+    shared = not has_own_kernel(name)
+    why = "the kernel is shared" if shared else "the package gets a kernel of its own"
+    if shared and name != _SHARED_KERNEL:
+        why = "as asked for; whose kernel it uses is not known"
+    return _Candidate(
+        name=f"docker with {name}",
+        why=why,
+        make=functools.partial(DockerPod, runtime=name),
+        key=("docker", name, here.runtimes[name].fingerprint, here.fingerprint, *machine),
+        shares_kernel=shared,
+        needs_proof=True,
+    )
+
+
+def _strongest_first(known: Collection[str]) -> tuple[str, ...]:
+    own = sorted(name for name in known if name.startswith(_TRIED))
     return (*own, *((_SHARED_KERNEL,) if _SHARED_KERNEL in known else ()))
-
-
-def _binary(path: str) -> str:
-    """What tells one version of a runtime from the next, where it lies on this machine."""
-    if not path or not Path(path).is_absolute() or not Path(path).exists():
-        return path
-    seen = Path(path).stat()
-    return f"{path}:{seen.st_size}:{seen.st_mtime_ns}"

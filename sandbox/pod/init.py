@@ -2,8 +2,9 @@
 
 Started by `sandbox.pod.bubblewrap` as `python -m sandbox.pod.init`. It reads one JSON `InitPlan` on a line of its
 standard input and answers one line a step: `namespaces` (then waits for `mapped`), and `ready` or `error TEXT`.
-When it reads `stop`, when its standard input closes because the worker was killed, or when the gateway dies, it exits,
-and the kernel ends every process of the pod with it.
+Then it answers each `disk` with the space of the pod's file system: bytes in all, bytes free, files that may still be
+made. When it reads `stop`, when its standard input closes because the worker was killed, or when the gateway dies, it
+exits, and the kernel ends every process of the pod with it.
 """
 
 from __future__ import annotations
@@ -148,10 +149,10 @@ def _process_one(plan: InitPlan) -> int:
         _say(f"error {error}".replace("\n", " "))
         return 1
     _say("ready")
-    return _hold(gateway)
+    return _hold(gateway, plan.stage)
 
 
-def _hold(gateway: subprocess.Popen[bytes]) -> int:
+def _hold(gateway: subprocess.Popen[bytes], stage: str) -> int:
     """Keep the pod until the worker says `stop`, the worker is gone, or the gateway is."""
     watched = os.pidfd_open(gateway.pid)
     # The orphans of ended phases come to us; ignored, the kernel buries them.
@@ -164,7 +165,11 @@ def _hold(gateway: subprocess.Popen[bytes]) -> int:
         said = os.read(0, 4096)
         if not said:
             return 1
-        if said.strip() == b"stop":
+        words = said.split()
+        if b"disk" in words:
+            space = os.statvfs(stage)
+            _say(f"{space.f_blocks * space.f_frsize} {space.f_bfree * space.f_frsize} {space.f_ffree}")
+        if b"stop" in words:
             # bubblewrap stands between: it would die of the signal, and take the gateway with it before its last word.
             for child in Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text(encoding="ascii").split():
                 os.kill(int(child), signal.SIGTERM)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
+from collector import resources
 from sandbox.profile import Limits, PhaseBudget
 from sandbox.tracer import TracerMode
 
@@ -66,15 +67,8 @@ class PhaseCommand(msgspec.Struct, frozen=True, kw_only=True):
     """The command writes one JSON object with its coverage to the descriptor named by `RESULT_FD`."""
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pod's processes used at one moment, summed over them (psutil)."""
-
-    ts: float
-    phase: str
-    processes: int
-    cpu_seconds: float
-    rss_bytes: int
-
+Sample: TypeAlias = resources.Sample
+"""What the processes of one phase used at one moment."""
 
 RESULT_FD = "{result-fd}"
 """Stands in a command for the number of the descriptor on which a driver reports."""

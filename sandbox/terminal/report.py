@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from collector.limits import words
 from collector.redact import excerpt
 from sandbox.terminal.network import render_network
 from sandbox.terminal.page import Page
 from sandbox.terminal.processes import render_processes
+from sandbox.terminal.resources import render_resources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,7 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
     render_processes(page, report.processes, home=report.manifest.home, short=report.verdict == "clean")
     page.heading("Phases")
     page.rows([_phase(page, phase) for phase in report.phases])
+    render_resources(page, report.phases)
     _notes(page, report)
     if bundle is not None:
         page.heading("Evidence")
@@ -115,9 +118,9 @@ def _remarks(phase: PhaseReport) -> list[str]:
         remarks.append(f"{phase.trace.truncated:,} calls cut")
     if phase.survivors:
         remarks.append(f"{phase.survivors} processes left running")
-    if phase.limits:
-        remarks.append(f"limits hit: {', '.join(phase.limits)}")
-    if phase.output_truncated:
+    # The limit for which a phase was ended is its reason.
+    remarks += [f"limit met: {words(hit)}" for hit in phase.limits if not hit.ended]
+    if phase.output_truncated and not any(hit.name == "output" for hit in phase.limits):
         remarks.append("output cut")
     return remarks
 

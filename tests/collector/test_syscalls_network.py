@@ -202,7 +202,13 @@ def test_opening_the_memory_of_another_process() -> None:
         ("syscall_0x309(0x1, 0x2, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)",
          {"call": "syscall_0x309", "args": "0x1, 0x2, 0, 0, 0, 0", "errno": "ENOSYS"}),
         ("--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open} ---",
-         {"call": "seccomp", "args": "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open}"}),
+         {"call": "open", "args": "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open}", "errno": "SIGSYS"}),
+        ("--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=ENOEXEC} ---",
+         {"call": "seccomp", "args": "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=ENOEXEC}", "errno": "SIGSYS"}),
+        ("io_uring_enter(0, 0, 0, 0, NULL, 8) = -1 EPERM (Operation not permitted) (INJECTED)",
+         {"call": "io_uring_enter", "args": "0, 0, 0, 0, NULL, 8", "errno": "EPERM"}),
+        ("process_vm_readv(2 /* 20 in strace's PID NS */, [], 0, [], 0, 0) = -1 EPERM (Not permitted) (INJECTED)",
+         {"call": "process_vm_readv", "args": "2 /* 20 in strace's PID NS */, [], 0, [], 0, 0", "errno": "EPERM"}),
         ("[ Process PID=20 runs in 32 bit mode. ]", {"call": "abi", "args": "Process PID=20 runs in 32 bit mode."}),
         ("bind(3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20) = 0",
          {"call": "bind", "args": "3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20"}),
@@ -216,6 +222,44 @@ def test_calls_on_the_kernel(line: str, expected: dict[str, object]) -> None:
 def test_a_fork_into_new_namespaces_or_away_from_the_tracer(flag: str) -> None:
     kinds = [row["kind"] for row in rows(f"clone(child_stack=NULL, flags={flag}|SIGCHLD) = 3")]
     assert kinds == ["kernel.call"]
+
+
+def test_a_signal_that_the_package_sends_itself_is_no_refusal() -> None:
+    assert rows("--- SIGSYS {si_signo=SIGSYS, si_code=SI_TKILL, si_pid=2, si_uid=1000} ---") == []
+
+
+@pytest.mark.parametrize("flag", ["CLONE_NEWUSER", "CLONE_UNTRACED"])
+@pytest.mark.parametrize(("ending", "errno"), [(") = 56", "SIGSYS"), (" <unfinished ...>", "UNFINISHED")])
+def test_a_fork_that_the_filter_ends_has_no_child(flag: str, ending: str, errno: str) -> None:
+    siginfo = "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=EUSERS, si_syscall=__NR_clone}"
+    trace = read(
+        [
+            call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 57 /* 56 in strace's PID NS */"),
+            call(20, 2, f"clone(child_stack=NULL, flags={flag}|SIGCHLD{ending}"),
+            call(20, 3, f"--- SIGSYS {siginfo} ---"),
+            call(20, 4, "+++ killed by SIGSYS +++"),
+            call(56, 5, 'openat(AT_FDCWD</home/dev>, "a", O_RDONLY) = 3</home/dev/a>'),
+        ]
+    )
+    assert told(trace.events) == [
+        {"kind": "process.start", "pid": 56, "parent": 20},
+        {"kind": "kernel.call", "pid": 20, "call": "clone", "args": f"{flag}|SIGCHLD", "errno": errno},
+        {"kind": "kernel.call", "pid": 20, "call": "clone", "args": siginfo, "errno": "SIGSYS"},
+        {"kind": "process.exit", "pid": 20, "signal": "SIGSYS"},
+        {"kind": "file.read", "pid": 56, "path": "/home/dev/a"},
+    ]
+    assert trace.orphans == 0
+
+
+def test_a_fork_through_a_foreign_interface_has_no_child_either() -> None:
+    found = rows(
+        "[ Process PID=20 runs in x32 mode. ]",
+        "fork() = 1073741881",
+        "--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=ENOEXEC, si_syscall=__NR_fork} ---",
+        "[ Process PID=20 runs in 64 bit mode. ]",
+        "fork() = 57",
+    )
+    assert [row["call"] for row in found if row["kind"] == "kernel.call"] == ["abi", "fork", "abi"]
 
 
 def test_ids_other_than_roots_are_no_event() -> None:

@@ -16,8 +16,9 @@ from sandbox.gateway.config import Limits as GatewayLimits
 from sandbox.pod import network
 from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.labels import labels, remove
+from sandbox.pod.docker.mounts import bind, python
 from sandbox.pod.docker.streams import STDERR, STDOUT, Streams
-from sandbox.pod.surroundings import our_code, our_environment
+from sandbox.pod.surroundings import our_environment
 from sandbox.pod.tracee import REGISTRY_SOCKET
 
 if TYPE_CHECKING:
@@ -79,15 +80,17 @@ class GatewayContainer:
                 runtime="runc",
                 read_only=True,
                 tmpfs={"/tmp": f"size={16 * _MEGABYTE},mode=1777"},  # noqa: S108 - in the container
-                volumes=self._volumes(),
+                mounts=self._mounts(),
                 sysctls=_sysctls(),
                 cap_drop=["ALL"],
+                # The engine's own system call filter stays: nothing here runs under a tracer, or is the package's.
                 # Given up, but for NET_RAW, before the first package byte is read.
                 cap_add=["NET_ADMIN", "NET_RAW", "SETUID", "SETGID", "SETPCAP"],
                 security_opt=["no-new-privileges"],
                 mem_limit=_MEMORY_MB * _MEGABYTE,
                 memswap_limit=_MEMORY_MB * _MEGABYTE,
                 pids_limit=_PROCESSES,
+                nano_cpus=1_000_000_000,
                 stdin_open=True,
                 log_config=docker.types.LogConfig(type="none"),
                 auto_remove=True,
@@ -108,28 +111,21 @@ class GatewayContainer:
         return self._streams is not None and self._streams.is_alive()
 
     def stop(self) -> None:
-        """End it in order, so that it writes what is pending; then make sure."""
-        if self._streams is not None:
-            self._streams.close_input()
-            self._streams.close(_STOP_SECONDS)
-            self._streams = None
-        container, self._container = self._container, None
-        if container is not None:
-            remove(self._client, str(container.id))
+        """End it in order, so that it writes what is pending; then make sure, also when the former fails."""
+        try:
+            if self._streams is not None:
+                self._streams.close_input()
+                self._streams.close(_STOP_SECONDS)
+                self._streams = None
+        finally:
+            container, self._container = self._container, None
+            if container is not None:
+                remove(self._client, str(container.id))
 
-    def _volumes(self) -> list[str]:
+    def _mounts(self) -> list[docker.types.Mount]:
         """What it sees of the host: Python and our code read-only, its own directory, the registry socket."""
-        shown = [
-            "/usr",
-            "/etc/ld.so.cache",
-            *(f"/{name}" for name in ("lib", "lib64") if not Path("/", name).is_symlink()),
-        ]
-        python = dict.fromkeys((sys.base_prefix, sys.prefix, our_code()))
-        shown += [path for path in python if not path.startswith("/usr/")]
-        socket = str(self._plan.gateway.registry_socket)
-        directory = str(self._directory)
-        ours = (f"{socket}:{REGISTRY_SOCKET}:ro", f"{directory}:{directory}:rw")
-        return [*(f"{path}:{path}:ro" for path in shown), *ours]
+        directory = bind(self._directory, self._directory, writable=True)
+        return [*python(), bind(self._plan.gateway.registry_socket, REGISTRY_SOCKET), directory]
 
     def _write_config(self) -> Path:
         plan, directory = self._plan.gateway, self._directory

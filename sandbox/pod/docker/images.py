@@ -6,13 +6,17 @@ Nothing is fetched from anywhere. An image whose label matches is used again; ot
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import io
+import os
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import docker.errors
 import msgspec
 
 from sandbox.errors import PodError
@@ -51,13 +55,25 @@ def ensure(client: DockerClient, rootfs: Path, strace: str) -> Images:
     Raises:
         PodError: An image cannot be made.
     """
-    base = _base(client, rootfs)
     tracee = dict(_tracee_files(Path(strace)))
     gateway = dict(_gateway_files())
-    return Images(
-        gateway=_built(client, _GATEWAY, "docker-gateway", gateway, {}),
-        tracee=_built(client, _TRACEE, "docker-tracee", tracee, {"BASE": base}),
-    )
+    with _alone(rootfs.parent):
+        base = _base(client, rootfs)
+        return Images(
+            gateway=_built(client, _GATEWAY, "docker-gateway", gateway, {}),
+            tracee=_built(client, _TRACEE, "docker-tracee", tracee, {"BASE": base}),
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Among the workers with the same base tree: who comes second finds the images of the first."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _find(client: DockerClient, repository: str, digest: str) -> str:
@@ -80,11 +96,28 @@ def _base(client: DockerClient, rootfs: Path) -> str:
         if tar.stdout is None:
             raise PodError("cannot import the base image: tar has no output")
         changes = [f"LABEL {RECIPE_LABEL}={digest}"]
-        client.api.import_image_from_stream(tar.stdout, repository=_BASE, tag=digest, changes=changes)
+        said = client.api.import_image_from_stream(tar.stdout, repository=_BASE, tag=digest, changes=changes)
+        # The engine's answer has begun, as a success, before it has written anything.
+        for line in said.splitlines():
+            if failed := msgspec.json.decode(line, type=_Progress).error:
+                raise docker.errors.DockerException(failed)
     if tar.returncode:
         client.images.remove(f"{_BASE}:{digest}")
         raise PodError(f"cannot import the base image: {rootfs} cannot be read; remove its folder and try again")
-    return _find(client, _BASE, digest)
+    return _made(client, _BASE, digest)
+
+
+def _made(client: DockerClient, repository: str, digest: str) -> str:
+    """The id of what has just been made; somebody may prune at this very moment."""
+    if found := _find(client, repository, digest):
+        return found
+    raise PodError(f"the image {repository}:{digest} has been removed meanwhile: run again, it is then built")
+
+
+class _Progress(msgspec.Struct, frozen=True):
+    """A line of what the engine tells while it works."""
+
+    error: str = ""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -102,8 +135,8 @@ def _tracee_files(strace: Path) -> Iterator[tuple[str, _Entry]]:
     yield "tree/fumehood", _Entry(mode=0o700, directory=True)
     for name in ("control", "traces", "output"):
         yield f"tree/fumehood/{name}", _Entry(mode=0o700, directory=True)
-    for name in ("keeper.py", "phase.py"):
-        yield f"tree/fumehood/{name}", _Entry((folder / name).read_bytes())
+    for path in sorted(folder.glob("*.py")):
+        yield f"tree/fumehood/{path.name}", _Entry(path.read_bytes())
     yield f"tree{TRACER}/strace", _Entry(strace.read_bytes(), mode=0o755)
     for library in _libraries(strace):
         name = "ld.so" if library.name.startswith("ld-") else library.name
@@ -143,7 +176,7 @@ def _built(client: DockerClient, repository: str, folder: str, files: dict[str, 
             rm=True,
             forcerm=True,
         )
-    return _find(client, repository, digest)
+    return _made(client, repository, digest)
 
 
 def _context(files: dict[str, _Entry]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,14 +12,23 @@ import docker.errors
 import msgspec
 import psutil
 import requests
+import structlog
 
+from sandbox.errors import PodError
 from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.images import RECIPE_LABEL, REPOSITORIES
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
+_log = structlog.get_logger(__name__)
 _REMOVAL_SECONDS = 15
+_ORPHANS_SECONDS = 45
+_BEGINNING_SECONDS = 600
+"""A container that has not begun after so long never will."""
+_ENDED = frozenset({"created", "exited", "dead"})
+_STARTED = 19
+"""Place of a process's start among the words after its name in /proc/PID/stat (field 22)."""
 RUN, WORKER, ROLE = "fumehood.run", "fumehood.worker", "fumehood.role"
 
 
@@ -33,17 +43,42 @@ def labels(run: str, role: str) -> dict[str, str]:
 
 
 def worker(pid: int) -> str:
-    """A name for a process of this machine that no later one can have: boot, pid, time of start."""
+    """A name for a process that no other has had or will have: boot, pid namespace, pid, start in ticks since the boot.
+
+    None of these changes with the wall clock.
+
+    Raises:
+        OSError: There is no such process.
+    """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot}/{pid}/{psutil.Process(pid).create_time():.2f}"
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    started = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[_STARTED].decode()
+    return f"{boot}/{namespace}/{pid}/{started}"
 
 
-def _alive(name: str) -> bool:
-    pid = name.split("/")[1] if name.count("/") == 2 else ""  # noqa: PLR2004 - boot, pid, start
+def is_orphan(name: str, state: str, created: float) -> bool:
+    """Whether the worker of a container is gone.
+
+    One of an earlier boot is. One in another pid namespace (fumehood in a container, beside this one) cannot be looked
+    up from here; as its containers end with it, one of them is an orphan when it has ended, or never began. That takes
+    nothing from a worker that lives: such a pod is over.
+
+    Args:
+        name: The worker's, from the label.
+        state: The container's, as the engine calls it.
+        created: When it was made, in seconds since the epoch.
+    """
+    ours = worker(os.getpid()).split("/")
+    words = name.split("/")
+    if len(words) != len(ours) or words[0] != ours[0]:
+        return True
+    if words[1] != ours[1]:
+        began = state != "created" or time.time() - created > _BEGINNING_SECONDS
+        return state in _ENDED and began
     try:
-        return bool(pid) and worker(int(pid)) == name
-    except (psutil.Error, ValueError):
-        return False
+        return worker(int(words[2])) != name
+    except (OSError, ValueError):
+        return True
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -51,21 +86,43 @@ class Removed(msgspec.Struct, frozen=True):
 
     containers: tuple[str, ...]
     images: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """What could not be removed, and why."""
 
 
 def remove_orphans(client: DockerClient) -> Removed:
     """Remove containers of ours whose worker is gone. Those of living workers are left alone.
 
+    One that cannot be removed is named and left to the next start; so are those that there is no time for.
+
     Raises:
-        PodError: The engine refuses.
+        PodError: The engine does not say what there is.
     """
     with explained("look for containers that a crash left"):
         # Not the objects of the library: it would inspect each, and wait for one that hangs.
         found = client.api.containers(all=True, filters={"label": WORKER})
-    orphans = [entry for entry in found if not _alive(entry["Labels"].get(WORKER, ""))]
-    for entry in orphans:
-        remove(client, str(entry["Id"]))
-    return Removed(containers=tuple(sorted(str(name).lstrip("/") for entry in orphans for name in entry["Names"])))
+    removed, left = [], []
+    until = time.monotonic() + _ORPHANS_SECONDS
+    for entry in found:
+        if not is_orphan(entry["Labels"].get(WORKER, ""), str(entry.get("State", "")), float(entry.get("Created", 0))):
+            continue
+        name = ", ".join(str(name).lstrip("/") for name in entry["Names"])
+        why = _try_to_remove(client, str(entry["Id"])) if time.monotonic() < until else "others took too long"
+        if why:
+            _log.warning("an orphaned container is left for now", container=name, error=why)
+            left.append(f"{name}: {why}")
+        else:
+            removed.append(name)
+    return Removed(containers=tuple(sorted(removed)), left=tuple(left))
+
+
+def _try_to_remove(client: DockerClient, container: str) -> str:
+    """Why it cannot be removed; empty when it has been."""
+    try:
+        remove(client, container)
+    except PodError as error:
+        return str(error)
+    return ""
 
 
 def remove(client: DockerClient, container: str) -> None:
@@ -135,4 +192,4 @@ def prune(client: DockerClient) -> Removed:
                         raise
                     continue
                 images.append(str((image["RepoTags"] or [image["Id"]])[0]))
-    return Removed(containers=orphans.containers, images=tuple(sorted(images)))
+    return Removed(containers=orphans.containers, images=tuple(sorted(images)), left=orphans.left)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from collector.manifest import LimitHit
 from sandbox.pod.interface import Sample
 
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ class _Resources(msgspec.Struct, frozen=True):
     processes: int
     cpu_seconds: float
     rss_bytes: int
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+class _Hit(msgspec.Struct, frozen=True):
+    name: Literal["cpu", "memory", "processes", "disk"]
+    limit: int
+    seen: int
+    what: str = ""
+    ended: bool = False
+
+
+_UNITS: Final[dict[str, Literal["bytes", "seconds", "processes"]]] = {"cpu": "seconds", "processes": "processes"}
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,10 +49,10 @@ class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     survivors: int = 0
     oom: int = 0
     sample: _Resources | None = None
+    hit: _Hit | None = None
+    printed: tuple[int, int] | None = None
     ended: bool | None = None
-    truncated: bool = False
     gone: bool = False
-    limit: str = ""
     error: str = ""
 
 
@@ -60,9 +74,14 @@ class DockerPhase:
         self.survivors = 0
         self.oom = 0
         self.samples: list[Sample] = []
-        self.output_truncated = False
+        self.hits: list[LimitHit] = []
+        """Limits that its processes have met together."""
         self.limit = ""
         """The limit for which the runner has ended the phase itself."""
+        self.printed = (0, 0)
+        """Bytes that came on stdout and stderr, kept or not, as far as the runner has said."""
+        self.error = ""
+        """A fault of ours: what it was."""
         self._whole = False
         self._over = False
         self._tracee = tracee
@@ -101,29 +120,28 @@ class DockerPhase:
         lines = new[: new.rfind(b"\n") + 1]
         self._read += len(lines)
         for text in lines.splitlines():
-            self._take(msgspec.json.decode(text, type=_Line))
+            try:
+                self._take(msgspec.json.decode(text, type=_Line))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self.error = self.error or f"its runner's word is not understood: {error}"
 
     def _take(self, line: _Line) -> None:
         if line.exit is not None:
             self.exit_code, self.survivors = line.exit, line.survivors
             self._count = line.survivors
         self.oom += line.oom
-        self.output_truncated = self.output_truncated or line.truncated
+        self.printed = line.printed or self.printed
         self._whole = self._whole or bool(line.ended)
         self._over = self._over or line.gone
-        self.limit = self.limit or line.limit
+        self.error = self.error or line.error
+        if line.hit is not None:
+            hit = line.hit
+            self.limit = self.limit or (hit.name if hit.ended else "")
+            unit = _UNITS.get(hit.name, "bytes")
+            self.hits.append(LimitHit(name=hit.name, limit=hit.limit, seen=hit.seen, what=hit.what, unit=unit))
         if line.sample is not None:
-            kept = line.sample
-            self._count = kept.processes
-            self.samples.append(
-                Sample(
-                    ts=kept.ts,
-                    phase=self.name,
-                    processes=kept.processes,
-                    cpu_seconds=kept.cpu_seconds,
-                    rss_bytes=kept.rss_bytes,
-                )
-            )
+            self._count = line.sample.processes
+            self.samples.append(Sample(phase=self.name, **msgspec.structs.asdict(line.sample)))
 
     @property
     def alive(self) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
 import os
 import platform
 import secrets
@@ -11,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import structlog
 
-from collector.manifest import Isolation, Phase
+from collector.manifest import Isolation, LimitHit, Phase
 from sandbox import tracer
 from sandbox.errors import PodError
 from sandbox.pod import outcome, seccomp
@@ -20,8 +23,8 @@ from sandbox.pod.docker import engine, images
 from sandbox.pod.docker.gateway import GatewayContainer
 from sandbox.pod.docker.labels import remove_orphans
 from sandbox.pod.docker.phase import DockerPhase
-from sandbox.pod.docker.tracee import OURS, TRACES, TraceeContainer
-from sandbox.pod.interface import RESULT_FD, TRACEE_UID, PhaseCommand, PodPlan, Sample
+from sandbox.pod.docker.tracee import ENTER, OURS, TRACES, TraceeContainer, has_own_kernel, process_limits
+from sandbox.pod.interface import RESULT_FD, PhaseCommand, PodPlan, Sample
 from sandbox.pod.tools import find_tools
 
 if TYPE_CHECKING:
@@ -31,10 +34,9 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
+_log = structlog.get_logger(__name__)
 _MEGABYTE = 1 << 20
 _RESULT_DESCRIPTOR = 3
-_DISK_RESERVE = 16 * _MEGABYTE
-"""Left on the disk with the evidence, so that what was seen can still be sealed."""
 
 
 class DockerPod:
@@ -62,11 +64,13 @@ class DockerPod:
         self._samples: list[Sample] = []
         self._overgrown: list[str] = []
         self._cut: set[str] = set()
+        self._told: dict[str, int] = {}
         self.isolation = Isolation(
             pod="docker",
             kernel=platform.release(),
             outer_user="root" if os.getuid() == 0 else "user",
-            uid_ranges=1,
+            # The package has a uid of its own: of the machine, or of the sandbox's kernel.
+            uid_ranges=2,
             runtime=runtime,
             tracer_mode=plan.tracer_mode,
         )
@@ -90,10 +94,7 @@ class DockerPod:
         self._client = client = engine.connect()
         known = engine.runtimes(client)
         if self._runtime not in known:
-            raise PodError(
-                f"Docker does not know the runtime {self._runtime!r}: use one of {', '.join(known)}, "
-                "or register it (docs/docker.md)"
-            )
+            raise PodError(engine.unknown_runtime(self._runtime, known))
         remove_orphans(client)
         ready = images.ensure(client, self._plan.rootfs, self._tools.strace)
         (self._directory / "gateway").mkdir()
@@ -127,72 +128,92 @@ class DockerPod:
             ended=time.time(),
             trace=f"traces/{trace.name}.zst",
             trace_complete=whole and ended not in outcome.LOSSES,
-            output_truncated=phase.output_truncated,
+            output_truncated=self._is_cut(phase),
             survivors=phase.survivors if not ended else 0,
             coverage=outcome.coverage(phase.result()) if command.reports_coverage else None,
         )
         stderr = self._directory / "output" / f"{command.name}.stderr"
-        return outcome.judged(record, ended, command, phase, stderr)
+        hits = (*self._hits(phase, ended), *outcome.cut(self._plan.limits, *phase.printed))
+        record = outcome.judged(record, ended, command, phase, stderr, hits=hits)
+        if phase.error and not ended:
+            reason = f"fumehood itself failed, not the package: {phase.error}"
+            record = msgspec.structs.replace(record, status="failed", reason=reason, trace_complete=False)
+        return record
+
+    def _hits(self, phase: DockerPhase, ended: str) -> tuple[LimitHit, ...]:
+        """The limits that were met: those that the runner saw, the kernel's, and ours."""
+        limits = self._plan.limits
+        hits = list(phase.hits)
+        if ended == outcome.MEMORY and not any(hit.name == outcome.MEMORY for hit in hits):
+            hits.append(outcome.hit(outcome.MEMORY, limits, limits.memory_mb * _MEGABYTE))
+        if ended == outcome.TRACE:
+            hits.append(outcome.hit(outcome.TRACE, limits, phase.trace.stat().st_size))
+        if ended == outcome.EVIDENCE_DISK:
+            hits.append(outcome.hit(outcome.EVIDENCE_DISK, limits, self._room()))
+        return (*hits, *self._hits_of_survivors(phase))
+
+    def _hits_of_survivors(self, current: DockerPhase | None) -> tuple[LimitHit, ...]:
+        """Limits that what earlier phases left has met since this was asked last."""
+        found = []
+        for phase in self._phases:
+            if phase is not current:
+                new = phase.hits[self._told.get(phase.name, 0) :]
+                found += [msgspec.structs.replace(hit, what=f"left by {phase.name}") for hit in new]
+            self._told[phase.name] = len(phase.hits)
+        return tuple(found)
 
     def _write_command(self, command: PhaseCommand, argv: Sequence[str]) -> None:
         if self._tracee is None:
             return
         trace = PurePosixPath(TRACES, f"{command.name}.strace")
         loader = [f"{images.TRACER}/lib/ld.so", "--library-path", f"{images.TRACER}/lib"]
-        traced = tracer.command(
-            f"{images.TRACER}/strace",
-            Path(trace),
-            [*self._limited(), *argv],
-            self._plan.tracer_mode,
-            tracer.BESIDE,
-        )
+        mode = self._plan.tracer_mode
+        limits = self._plan.limits
+        own_kernel = has_own_kernel(self._runtime)
         document = {
-            "command": [*loader, *traced],
+            "command": [
+                *loader,
+                *tracer.command(f"{images.TRACER}/strace", Path(trace), [*ENTER, command.name], mode, tracer.BESIDE),
+            ],
+            "argv": argv,
             "trace": str(trace),
             "environment": dict(self._plan.environment),
             "directory": self._plan.home,
-            "filter": base64.b64encode(seccomp.program()).decode(),
+            # Where the filter comes before a tracer that stops at every call, it would hide what that one answers.
+            "filter": base64.b64encode(seccomp.program(above_tracer=own_kernel)).decode(),
             "reports": command.reports_coverage,
             "result_fd": _RESULT_DESCRIPTOR,
             # gVisor hangs when many are killed whose tracer stands still; and it has no limit of processes of its own.
-            "freezes": self._runtime == "runc",
-            "processes": self._plan.limits.processes + OURS,
-            "output_bytes": self._plan.limits.output_kb << 10,
+            "freezes": not own_kernel,
+            "pids": limits.processes + OURS,
+            "uid": self._tracee.uid,
+            "limits": process_limits(limits),
+            "cpu_seconds": limits.cpu_seconds,
+            "memory_bytes": limits.memory_mb * _MEGABYTE,
+            "output_bytes": limits.output_kb << 10,
         }
         (self._tracee.control / f"{command.name}.json").write_bytes(msgspec.json.encode(document))
-
-    def _limited(self) -> list[str]:
-        """What stands before the package's command: limits of a process, then its own user without a capability.
-
-        Memory and the number of processes are the container's limits, not a process's.
-        """
-        limits = self._plan.limits
-        return [
-            "/usr/bin/prlimit",
-            f"--fsize={limits.file_mb * _MEGABYTE}",
-            f"--nofile={limits.open_files}",
-            f"--cpu={limits.cpu_seconds}",
-            "--core=0",
-            "--memlock=0",
-            # When memory ends, the package goes first, not the tracer.
-            *("/usr/bin/choom", "-n", "900", "--", "/usr/bin/setpriv"),
-            *(f"--reuid={TRACEE_UID}", f"--regid={TRACEE_UID}", "--clear-groups"),
-            *("--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"),
-        ]
 
     def _limit_hit(self, phase: DockerPhase, note: Callable[[str], None]) -> str:
         if self._plan.interrupted():
             return outcome.INTERRUPTED
         if not self._alive():
             return outcome.POD
-        disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize < _DISK_RESERVE:
-            return outcome.DISK
+        if self._room() < outcome.EVIDENCE_RESERVE:
+            return outcome.EVIDENCE_DISK
         self._end_overgrown(phase)
-        if phase.output_truncated and phase.name not in self._cut:
+        if self._is_cut(phase) and phase.name not in self._cut:
             self._cut.add(phase.name)
             note("output is cut at its limit")
         return outcome.TRACE if self._is_overgrown(phase) else ""
+
+    def _room(self) -> int:
+        """Bytes that are free on the disk with the evidence."""
+        disk = os.statvfs(self._directory)
+        return disk.f_bavail * disk.f_frsize
+
+    def _is_cut(self, phase: DockerPhase) -> bool:
+        return max(phase.printed) > self._plan.limits.output_kb << 10
 
     def _alive(self) -> bool:
         """Whether both containers run; without its gateway, a pod would go on unrecorded."""
@@ -228,29 +249,52 @@ class DockerPod:
         reason = f"{count} processes had outlived their phase, {left} were ended" if count else ""
         # What still ran might have acted a moment later: that is not the same as having seen everything.
         status: Literal["timed-out", "completed"] = "timed-out" if left else "completed"
-        return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time())
+        hits = self._hits_of_survivors(None)
+        return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time(), limits=hits)
 
     def stop(self) -> tuple[str, ...]:
         """End everything; see `Pod.stop`."""
-        unfinished = (*self._overgrown, *(phase.name for phase in self._phases if not phase.end()))
-        for phase in self._phases:
-            self._samples.extend(phase.samples)
-        self._phases.clear()
-        tracee, self._tracee = self._tracee, None
-        gateway, self._gateway = self._gateway, None
+        unfinished = [*self._overgrown]
+        phases, self._phases = self._phases, []
         client, self._client = self._client, None
-        try:
+        gateway, self._gateway = self._gateway, None
+        tracee, self._tracee = self._tracee, None
+        # Last in, first out: each step is taken, whatever became of those before it.
+        with contextlib.ExitStack() as steps:
+            if client is not None:
+                steps.push(_step(client.close))
+            if gateway is not None:
+                steps.push(_step(gateway.stop))
             if tracee is not None:
-                tracee.stop()
-        finally:
-            try:
-                if gateway is not None:
-                    gateway.stop()
-            finally:
-                if client is not None:
-                    client.close()
+                steps.push(_step(tracee.stop))
+            for phase in reversed(phases):
+                steps.push(_step(functools.partial(self._finish, phase, unfinished)))
         return tuple(dict.fromkeys(unfinished))
+
+    def _finish(self, phase: DockerPhase, unfinished: list[str]) -> None:
+        """End a phase for good and take over what it has told."""
+        try:
+            if not phase.end():
+                unfinished.append(phase.name)
+        finally:
+            self._samples.extend(phase.samples)
 
     def samples(self) -> tuple[Sample, ...]:
         """See `Pod.samples`."""
         return (*self._samples, *(sample for phase in self._phases for sample in phase.samples))
+
+
+def _step(
+    clean: Callable[[], None],
+) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    """A step of cleaning up, whose error is passed on unless a step before has failed: that one tells more."""
+
+    def leave(_kind: type[BaseException] | None, before: BaseException | None, _trace: TracebackType | None) -> None:
+        try:
+            clean()
+        except PodError as error:
+            if before is None:
+                raise
+            _log.warning("cannot clean up", error=str(error))
+
+    return leave

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import base64
 import os
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Final
 
 import docker.types
 import msgspec
 
 from sandbox.errors import PodError
-from sandbox.pod import etc
+from sandbox.pod import etc, seccomp
 from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.labels import labels, remove
+from sandbox.pod.docker.mounts import bind
 from sandbox.pod.docker.streams import STDERR, STDOUT, Streams
 from sandbox.pod.interface import TRACEE_UID
+from sandbox.pod.namespaces import HOST_UIDS, HOST_UIDS_COUNT
+from sandbox.pod.outcome import CPU_GRACE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
     from sandbox.pod.interface import PodPlan
+    from sandbox.profile import Limits
 
 _MEGABYTE = 1 << 20
 _READY_SECONDS = 60
@@ -30,9 +35,18 @@ _STOP_SECONDS = 5
 _LOG_BYTES = 1 << 16
 OURS = 24
 """Processes and threads of a pod that are not the package's: ours, the tracers'."""
-_SENTRY_FACTOR = 8
+_SENTRY_FACTOR = 24
 """A runtime with a kernel of its own needs host threads for each of the package's; they count too."""
-_SMALL_MB = 64
+_PROCESSORS = 2
+"""At one time; the budgets of profiles are made for a machine with as many."""
+_OURS_MB = 256
+"""Memory for what is ours in the container, so that the package's limit is the package's."""
+_OWN_KERNEL = ("kata", "runsc")
+"""What the names of runtimes begin with that do not run the package on the machine's kernel."""
+_PLACES: Final = {"/home": 20, "/tmp": 8, "/var/tmp": 2, "/run": 1, "/dev/shm": 1}  # noqa: S108 - in the container
+"""The writable places, each a tmpfs, and how many 32nds of the disk's size each has. As a file in them counts as the
+container's memory, they get together no more than was added for them there: a full disk is no want of memory."""
+_PARTS = 32
 _OURS_INSIDE = "/fumehood"
 """A directory that only root can enter."""
 _SHARED = ("control", "traces", "output")
@@ -46,6 +60,27 @@ _CAPABILITIES = (
     "KILL",  # to end what a phase left
     "DAC_OVERRIDE",  # to read the package's /proc entries, and write into the worker's directories
 )
+ENTER = ("/usr/bin/python3", "-I", "-S", "-B", f"{_OURS_INSIDE}/enter.py")
+"""What becomes the package's user and executes the command, given the phase's name."""
+
+
+def has_own_kernel(runtime: str) -> bool:
+    """Whether a runtime gives the package a kernel of its own. Of one that we do not know, no."""
+    return runtime.startswith(_OWN_KERNEL)
+
+
+def process_limits(limits: Limits) -> dict[str, int]:
+    """The limits of a process, which its children inherit, by name after `RLIMIT_`."""
+    return {
+        "AS": limits.address_mb * _MEGABYTE,
+        # Of all processes of the package's uid, which is this pod's alone: what is left is ours.
+        "NPROC": limits.processes,
+        "FSIZE": limits.file_mb * _MEGABYTE,
+        "NOFILE": limits.open_files,
+        "CPU": limits.cpu_seconds + CPU_GRACE,
+        "CORE": 0,
+        "MEMLOCK": 0,
+    }
 
 
 class TraceeContainer:
@@ -73,6 +108,9 @@ class TraceeContainer:
         self._streams: Streams | None = None
         self._container: Container | None = None
         self.name = f"fumehood-{run}-tracee"
+        self.uid = TRACEE_UID if has_own_kernel(runtime) else HOST_UIDS + secrets.randbelow(HOST_UIDS_COUNT)
+        """The package's user and group. On the machine's own kernel it is nobody else's there, so that no user of the
+        machine may signal or read the package's processes, and their number is not counted with a user's."""
 
     @property
     def control(self) -> Path:
@@ -88,7 +126,8 @@ class TraceeContainer:
         self._write_plan()
         limits = self._plan.limits
         # A kernel of its own does the package's system calls in threads of ours.
-        factor = 1 if self._runtime == "runc" else _SENTRY_FACTOR
+        factor = _SENTRY_FACTOR if has_own_kernel(self._runtime) else 1
+        memory = (limits.memory_mb + limits.disk_mb + _OURS_MB) * _MEGABYTE
         with explained(f"start the tracee's container with the runtime {self._runtime}"):
             self._container = container = self._client.containers.create(
                 self._image,
@@ -101,15 +140,15 @@ class TraceeContainer:
                 runtime=self._runtime,
                 read_only=True,
                 tmpfs=self._tmpfs(),
-                volumes=self._volumes(),
+                mounts=self._mounts(),
                 ipc_mode="private",
                 cap_drop=["ALL"],
                 cap_add=list(_CAPABILITIES),
-                security_opt=["no-new-privileges"],
-                mem_limit=limits.memory_mb * _MEGABYTE,
-                memswap_limit=limits.memory_mb * _MEGABYTE,
+                security_opt=["no-new-privileges", f"seccomp={seccomp.docker_profile()}"],
+                mem_limit=memory,
+                memswap_limit=memory,
                 pids_limit=(limits.processes + OURS) * factor,
-                nano_cpus=(os.cpu_count() or 1) * 1_000_000_000,
+                nano_cpus=min(os.cpu_count() or 1, _PROCESSORS) * 1_000_000_000,
                 ulimits=[docker.types.Ulimit(name="core", soft=0, hard=0)],
                 stdin_open=True,
                 log_config=docker.types.LogConfig(type="none"),
@@ -144,51 +183,55 @@ class TraceeContainer:
         """Whether the kernel has ended a process of it for want of memory."""
         if self._container is None:
             return False
-        with explained("inspect the tracee's container"):
-            self._container.reload()
+        try:
+            with explained("inspect the tracee's container"):
+                self._container.reload()
+        except PodError:
+            # It is gone already: nobody knows any more.
+            return False
         return bool(self._container.attrs["State"].get("OOMKilled"))
 
     def stop(self) -> None:
-        """End and remove it."""
-        if self._streams is not None:
-            self._streams.close_input()
-            self._streams.close(_STOP_SECONDS)
-            self._streams = None
-        self.abandon()
+        """End and remove it; the latter also when the former fails."""
+        try:
+            if self._streams is not None:
+                self._streams.close_input()
+                self._streams.close(_STOP_SECONDS)
+                self._streams = None
+        finally:
+            self.abandon()
 
     def _tmpfs(self) -> dict[str, str]:
-        """Every writable place, bounded each; together they are bounded by the container's memory."""
-        disk = self._plan.limits.disk_mb * _MEGABYTE
-        files = max(disk // 8192, 65536)
+        """Every writable place, bounded."""
         common = "rw,exec,nosuid,nodev"
-        private = f"uid={TRACEE_UID},gid={TRACEE_UID}"
-        small = min(disk, _SMALL_MB * _MEGABYTE)
-        return {
-            "/home": f"{common},size={disk},nr_inodes={files},mode=0755,{private}",
-            "/tmp": f"{common},size={disk},nr_inodes={files},mode=1777",  # noqa: S108 - in the container
-            "/var/tmp": f"{common},size={disk},nr_inodes={files},mode=1777",  # noqa: S108 - in the container
-            "/run": f"{common},size={small},mode=0755,{private}",
-            "/dev/shm": f"{common},size={small},mode=1777",  # noqa: S108 - in the container
-        }
+        modes = dict.fromkeys(("/home", "/run"), f"mode=0755,uid={self.uid},gid={self.uid}")
+        found = {}
+        for place, part in _PLACES.items():
+            size = self._plan.limits.disk_mb * _MEGABYTE * part // _PARTS
+            mode = modes.get(place, "mode=1777")
+            found[place] = f"{common},size={size},nr_inodes={max(size // 8192, 16384)},{mode}"
+        return found
 
-    def _volumes(self) -> list[str]:
+    def _mounts(self) -> list[docker.types.Mount]:
+        """The artefact, our files below /etc, and the directories that we share with our side of the container."""
         plan = self._plan
-        files = etc.files(plan.user, plan.hostname, plan.rootfs, plan.gateway.certificate_pem, plan.pip_conf)
-        volumes = [f"{plan.artefact}:/opt/artefact/{plan.artefact.name}:ro"]
+        files = etc.files(plan.user, plan.hostname, plan.rootfs, plan.gateway.certificate_pem, plan.pip_conf, self.uid)
+        mounts = [bind(plan.artefact, f"/opt/artefact/{plan.artefact.name}")]
         for name, content in files.items():
             path = self._directory / "etc" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             path.chmod(0o644)
-            volumes.append(f"{path}:/{name}:ro")
-        return [*volumes, *(f"{self._directory / name}:{_OURS_INSIDE}/{name}:rw" for name in _SHARED)]
+            mounts.append(bind(path, f"/{name}"))
+        ours = (bind(self._directory / name, f"{_OURS_INSIDE}/{name}", writable=True) for name in _SHARED)
+        return [*mounts, *ours]
 
     def _write_plan(self) -> None:
         plan = self._plan
         for name in ("etc", *_SHARED):
             (self._directory / name).mkdir()
         document = {
-            "uid": TRACEE_UID,
+            "uid": self.uid,
             "home": plan.home,
             "files": {name: base64.b64encode(content).decode() for name, content in plan.files.items()},
             "private": sorted(plan.private),

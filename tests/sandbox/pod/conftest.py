@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.pod import choose
 from sandbox.pod.bubblewrap import BubblewrapPod
+from sandbox.pod.docker import engine
 from tests.sandbox.pod import engines
 from tests.sandbox.pod.bench import Bench, StartPod, make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from docker import DockerClient
 
     from sandbox.images import BaseImage
     from sandbox.settings import Settings
@@ -31,6 +36,24 @@ def pod_name(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
     engines.need(name)
     return name
+
+
+@pytest.fixture
+def client() -> Iterator[DockerClient]:
+    """The engine that is here."""
+    engines.need("docker-runc")
+    found = engine.connect()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every user can reach, unlike those of pytest, with a name that is short enough for a socket."""
+    path = Path(tempfile.mkdtemp(prefix="fumehood-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ import pytest
 from sandbox.errors import PodError
 from sandbox.pod.docker import engine
 
-GVISOR = "FUMEHOOD_TEST_GVISOR"
-"""Set to `all` to try the pods of gVisor too: minutes more, and Debian's of 2022 lacks what the importer needs."""
-RUNTIMES = ("runc", "runsc") if os.environ.get(GVISOR) == "all" else ("runc",)
+RUNTIMES = ("runc", "runsc")
 POD_NAMES = ("bubblewrap", *(f"docker-{runtime}" for runtime in RUNTIMES))
 NEEDED = "FUMEHOOD_TEST_DOCKER"
 """Set to `required` where a missing engine is an error, as in CI."""

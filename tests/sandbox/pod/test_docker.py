@@ -1,33 +1,31 @@
-"""What only the Docker pod promises: nothing is left, limits of the container, and errors that say what to do."""
+"""What only the Docker pod promises: how its containers are made, and that nothing is left of them."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+import secrets
+from typing import TYPE_CHECKING, Any
 
-import docker
-import docker.errors
+import msgspec
 import pytest
-import requests
 
-from sandbox.errors import PodError, UsageError
-from sandbox.pod import choose, selftest
+from sandbox.errors import PodError
 from sandbox.pod.docker import engine, labels
+from sandbox.pod.docker.gateway import GatewayContainer
+from sandbox.pod.docker.pod import DockerPod
+from sandbox.pod.docker.tracee import TraceeContainer
 from tests.sandbox.pod import engines
 from tests.sandbox.pod.bench import Bench, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from docker import DockerClient
 
     from sandbox.images import BaseImage
-    from sandbox.settings import Settings
+
+pytestmark = [pytest.mark.docker, pytest.mark.pod]
 
 
 @pytest.fixture
@@ -38,140 +36,177 @@ def client() -> Iterator[DockerClient]:
     found.close()
 
 
-def _ours(client: DockerClient, worker: str) -> list[str]:
-    found = client.api.containers(all=True, filters={"label": f"{labels.WORKER}={worker}"})
-    return [entry["Names"][0] for entry in found]
+@pytest.fixture
+def make_pod(client: DockerClient, base_image: BaseImage, tmp_path: Path) -> Callable[..., DockerPod]:  # noqa: ARG001
+    """A pod with runc that is not yet started; its evidence is in `tmp_path/evidence`."""
+
+    def make(**limits: int) -> DockerPod:
+        (tmp_path / "evidence").mkdir()
+        return DockerPod(make_plan(base_image, tmp_path, **limits), tmp_path / "evidence", "runc")
+
+    return make
 
 
-@pytest.mark.docker
+def _made_by_us(client: DockerClient) -> list[dict[str, Any]]:
+    ours = f"{labels.WORKER}={labels.worker(os.getpid())}"
+    return client.api.containers(all=True, filters={"label": ours})
+
+
+def _inspected(client: DockerClient) -> dict[str, dict[str, Any]]:
+    return {entry["Labels"][labels.ROLE]: client.api.inspect_container(entry["Id"]) for entry in _made_by_us(client)}
+
+
 def test_nothing_is_left_after_a_run_and_what_it_had_was_labelled(
-    client: DockerClient, base_image: BaseImage, settings: Settings, tmp_path: Path
+    client: DockerClient, make_pod: Callable[..., DockerPod], tmp_path: Path
 ) -> None:
-    ours = labels.worker(os.getpid())
-    directory = tmp_path / "evidence"
-    directory.mkdir()
-    wanted = choose.Wanted(pod="docker", runtime="runc")
-    with choose.choose(wanted, make_plan(base_image, tmp_path), directory, settings.cache, print) as pod:
-        assert len(_ours(client, ours)) == 2
-        assert Bench(pod, directory).run("/bin/true").status == "completed"
-    assert _ours(client, ours) == []
+    volumes = {volume["Name"] for volume in client.api.volumes()["Volumes"] or ()}
+    with make_pod() as pod:
+        made = _made_by_us(client)
+        assert sorted(entry["Labels"][labels.ROLE] for entry in made) == ["gateway", "tracee"]
+        assert len({entry["Labels"][labels.RUN] for entry in made}) == 1
+        assert Bench(pod, tmp_path / "evidence").run("/bin/true").status == "completed"
+    assert _made_by_us(client) == []
+    assert {volume["Name"] for volume in client.api.volumes()["Volumes"] or ()} <= volumes
 
 
-_WORKER = """
-import sys
-from pathlib import Path
-sys.path[:0] = [{repository!r}]
-from sandbox import images
-from sandbox.pod.docker.pod import DockerPod
-from tests.sandbox.pod.bench import Bench, make_plan
-directory = Path({directory!r})
-image = images.ensure("debian12-python", Path({cache!r}), print)
-(directory / "evidence").mkdir()
-with DockerPod(make_plan(image, directory), directory / "evidence", "runc") as pod:
-    print("ready", flush=True)
-    Bench(pod, directory / "evidence").python("import time; time.sleep(1000)", seconds=1000)
-"""
-
-
-@pytest.mark.docker
-@pytest.mark.usefixtures("base_image")
-def test_a_killed_worker_leaves_nothing_after_the_next_start(
-    client: DockerClient, settings: Settings, tmp_path: Path
+def test_the_containers_are_made_as_documented(
+    client: DockerClient, make_pod: Callable[..., DockerPod], tmp_path: Path
 ) -> None:
-    repository = str(Path(__file__).resolve().parents[3])
-    code = _WORKER.format(repository=repository, directory=str(tmp_path), cache=str(settings.cache))
-    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert any(line == "ready\n" for line in worker.stdout)
-    name = labels.worker(worker.pid)
-    assert len(_ours(client, name)) == 2
-    labels.remove_orphans(client)
-    assert len(_ours(client, name)) == 2, "a living worker's containers are left alone"
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
-    worker.stdout.close()
-    labels.remove_orphans(client)
-    until = time.monotonic() + 20
-    # The gateway's container removes itself, as its input has ended.
-    while _ours(client, name) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert _ours(client, name) == []
+    with make_pod(memory_mb=512, disk_mb=128, processes=100) as pod:
+        assert Bench(pod, tmp_path / "evidence").run("/bin/true").status == "completed"
+        made = _inspected(client)
+    for role in ("gateway", "tracee"):
+        host = made[role]["HostConfig"]
+        assert host["ReadonlyRootfs"] is True
+        assert host["CapDrop"] == ["ALL"]
+        assert host["Privileged"] is False
+        assert host["MemorySwap"] == host["Memory"] > 0, "no swap"
+        assert host["PidsLimit"] > 0
+        assert 0 < host["NanoCpus"] <= 2_000_000_000
+        assert not host["Binds"]
+        assert "no-new-privileges" in host["SecurityOpt"]
+        sources = [mount["Source"] for mount in host["Mounts"]]
+        assert not any("docker.sock" in source for source in sources)
+        assert len(sources) == len(set(sources)), "nothing is shown twice"
+        writable = [mount["Source"] for mount in host["Mounts"] if not mount.get("ReadOnly")]
+        assert writable, "evidence comes out of it"
+        assert all(source.startswith(f"{tmp_path}/evidence/") for source in writable)
+    assert made["gateway"]["HostConfig"]["NetworkMode"] == "none"
+    tracee = made["tracee"]["HostConfig"]
+    assert tracee["NetworkMode"] == f"container:{made['gateway']['Id']}"
+    assert any(option.startswith("seccomp={") for option in tracee["SecurityOpt"])
+    sizes = [
+        int(option.removeprefix("size="))
+        for options in tracee["Tmpfs"].values()
+        for option in options.split(",")
+        if option.startswith("size=")
+    ]
+    assert len(sizes) == len(tracee["Tmpfs"]) == 5
+    assert sum(sizes) == 128 << 20
+    assert tracee["Memory"] >= sum(sizes) + (512 << 20), "a full disk leaves the package its memory"
 
 
-@pytest.mark.docker
-@pytest.mark.usefixtures("client")
-def test_memory_that_is_used_up_is_told_and_the_next_phase_runs(
-    base_image: BaseImage, settings: Settings, tmp_path: Path
+def test_a_path_may_have_a_colon(base_image: BaseImage, client: DockerClient, tmp_path: Path) -> None:  # noqa: ARG001
+    odd = tmp_path / "a:b,c d"
+    (odd / "evidence").mkdir(parents=True)
+    plan = make_plan(base_image, odd)
+    artefact = odd / "odd:name-1.0,x.whl"
+    artefact.write_bytes(b"what is run")
+    plan = msgspec.structs.replace(plan, artefact=artefact)
+    with DockerPod(plan, odd / "evidence", "runc") as pod:
+        bench = Bench(pod, odd / "evidence")
+        phase = bench.run("/bin/cat", f"/opt/artefact/{artefact.name}")
+        assert bench.output(phase) == "what is run"
+
+
+def test_the_package_is_nobody_of_this_machine_and_has_no_capability(
+    make_pod: Callable[..., DockerPod], tmp_path: Path
 ) -> None:
-    directory = tmp_path / "evidence"
-    directory.mkdir()
-    plan = make_plan(base_image, tmp_path, memory_mb=256)
-    wanted = choose.Wanted(pod="docker", runtime="runc")
-    with choose.choose(wanted, plan, directory, settings.cache, print) as pod:
-        bench = Bench(pod, directory)
-        phase = bench.python("x = b'x' * (1 << 30)")
-        assert (phase.status, phase.limits) == ("oom", ("memory",))
-        assert bench.run("/bin/true").status == "completed"
+    code = (
+        "import os, pwd, resource\n"
+        "print(pwd.getpwuid(os.getuid()).pw_name, os.getuid(), *os.getresuid(), *os.getresgid(), *os.getgroups())\n"
+        "status = dict(line.split(':\\t') for line in open('/proc/self/status'))\n"
+        "print(*(status[name].strip() for name in status if name.startswith('Cap')))\n"
+        "print(status['NoNewPrivs'].strip(), status['Seccomp'].strip())\n"
+        "print(resource.getrlimit(resource.RLIMIT_NPROC), sorted(os.listdir('/proc/self/fd')))\n"
+        "open(os.environ['HOME'] + '/mine', 'w').close()\n"
+    )
+    with make_pod(processes=100) as pod:
+        bench = Bench(pod, tmp_path / "evidence")
+        phase = bench.python(code)
+        assert phase.status == "completed", bench.output(phase, "stderr")
+        who, capabilities, locks, limits = bench.output(phase).splitlines()
+        assert pod.isolation.uid_ranges == 2
+    name, *ids = who.split()
+    assert name == "martin"
+    assert len(set(ids)) == 1
+    assert 1_879_000_000 <= int(ids[0]) < 1_880_000_000
+    assert capabilities.split() == ["0" * 16] * 5
+    assert locks.split() == ["1", "2"]
+    assert limits == "(100, 100) ['0', '1', '2', '3']", "3 is the listing's own"
 
 
-@pytest.mark.docker
-@pytest.mark.usefixtures("client")
-def test_a_runtime_that_is_not_registered_is_named(base_image: BaseImage, tmp_path: Path) -> None:
-    wanted = choose.Wanted(pod="docker", runtime="no-such-runtime")
-    with pytest.raises(PodError, match=r"does not know the runtime 'no-such-runtime': use one of .*runc"):
-        choose.choose(wanted, make_plan(base_image, tmp_path), tmp_path, tmp_path, print)
-
-
-def test_a_runtime_needs_docker(base_image: BaseImage, tmp_path: Path) -> None:
-    wanted = choose.Wanted(pod="bubblewrap", runtime="runsc")
-    with pytest.raises(UsageError, match="--pod docker"):
-        choose.choose(wanted, make_plan(base_image, tmp_path), tmp_path, tmp_path, print)
-
-
-@pytest.mark.pod
-def test_without_an_engine_auto_takes_the_embedded_pod(
-    base_image: BaseImage, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fails", [TraceeContainer, GatewayContainer])
+def test_every_step_of_stopping_is_taken_and_the_first_error_is_told(
+    client: DockerClient,
+    make_pod: Callable[..., DockerPod],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: type[TraceeContainer | GatewayContainer],
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
-    told: list[str] = []
-    plan = make_plan(base_image, tmp_path)
-    pod = choose.choose(choose.Wanted(pod="auto"), plan, tmp_path, settings.cache, told.append)
-    assert pod.isolation.pod == "bubblewrap"
-    (line,) = told
-    assert line.startswith("pod: bubblewrap (")
-    assert "there is no Docker engine" in line
+    pod = make_pod()
+    pod.__enter__()
+    really = fails.stop
+
+    def stop(container: Any) -> None:
+        really(container)
+        raise PodError(f"{fails.__name__} cannot be stopped")
+
+    monkeypatch.setattr(fails, "stop", stop)
+    closed: list[bool] = []
+    connection = pod._client
+    assert connection is not None
+    close = connection.close
+    monkeypatch.setattr(connection, "close", lambda: (close(), closed.append(True)))
+    with pytest.raises(PodError, match=f"{fails.__name__} cannot be stopped"):
+        pod.stop()
+    assert _made_by_us(client) == []
+    assert closed == [True]
+    assert pod.stop() == ()
 
 
-@pytest.mark.parametrize(
-    ("said", "advice"),
-    [
-        ("Permission denied", "group `docker`"),
-        ("Connection refused", "start it"),
-        ("write /x: no space left on device", "disk that holds Docker's data is full"),
-        ("Unknown runtime specified foo", "register it"),
-        ("No such image: x", "run again"),
-        ("client version 1.50 is too new", "19.03"),
-        ("something else", "the Docker engine says: something else"),
-    ],
-)
-def test_errors_are_one_line_that_says_what_to_do(said: str, advice: str) -> None:
-    for error in (docker.errors.DockerException(said), requests.ConnectionError(said)):
-        line = engine.explain("do it", error)
-        assert line.startswith("cannot do it: ")
-        assert advice in line
-        assert "\n" not in line
+def test_of_two_errors_while_stopping_the_first_is_told(
+    client: DockerClient, make_pod: Callable[..., DockerPod], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = make_pod()
+    pod.__enter__()
+    for kind in (TraceeContainer, GatewayContainer):
+
+        def stop(container: Any, kind: Any = kind, really: Any = kind.stop) -> None:
+            really(container)
+            raise PodError(f"{kind.__name__} cannot be stopped")
+
+        monkeypatch.setattr(kind, "stop", stop)
+    with pytest.raises(PodError, match="TraceeContainer cannot be stopped"):
+        pod.stop()
+    assert _made_by_us(client) == []
 
 
-_COMPLETE = "".join(
-    [f'openat(AT_FDCWD</>, "/fumehood-self-test/fork{n}/{i}") = -1\n' for n in range(8) for i in range(10)]
-    + [f'openat(AT_FDCWD</>, "/fumehood-self-test/thread{n}/{i}") = -1\n' for n in range(4) for i in range(10)]
-    + [f'openat(AT_FDCWD</>, "/fumehood-self-test/program{n}/0") = -1\n' for n in range(5)]
-    + ['execve("/bin/cat", ["cat"]) = 0\n' for n in range(5)]
-)
+def test_an_image_that_is_gone_leaves_no_container(
+    client: DockerClient, make_pod: Callable[..., DockerPod], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.pod.docker.pod.images.ensure", _no_tracee(client))
+    with pytest.raises(PodError, match="run again"):
+        make_pod().__enter__()
+    assert _made_by_us(client) == []
 
 
-def test_the_self_test_counts() -> None:
-    assert selftest.missing(_COMPLETE) == ""
-    lines = _COMPLETE.splitlines(keepends=True)
-    assert selftest.missing("".join(lines[1:])) == "1 of 125 opens are not in the trace"
-    assert selftest.missing("".join(lines[:-1])) == "1 of 5 programs are not in the trace"
-    assert selftest.missing("") == "125 of 125 opens are not in the trace"
+def _no_tracee(client: DockerClient) -> Callable[..., Any]:
+    from sandbox.pod.docker import images  # noqa: PLC0415 - before it is replaced
+
+    ensure = images.ensure
+
+    def ensured(*arguments: Any) -> images.Images:
+        assert client.api.images() is not None
+        return msgspec.structs.replace(ensure(*arguments), tracee=f"fumehood/none:{secrets.token_hex(4)}")
+
+    return ensured
