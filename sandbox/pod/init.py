@@ -181,7 +181,10 @@ def _hold(gateway: subprocess.Popen[bytes], stage: str) -> int:
 def main() -> int:
     """Make the namespaces and become the parent of process 1."""
     kernel.die_with_parent(signal.SIGKILL)
-    plan = msgspec.json.decode(_line(), type=InitPlan)
+    line = _line()
+    if not line.endswith(b"\n"):
+        return 1  # The worker was killed while it wrote.
+    plan = msgspec.json.decode(line, type=InitPlan)
     flags = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID
     try:
         kernel.unshare(flags | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 RECIPE_LABEL = "fumehood.recipe"
 _BASE, _TRACEE, _GATEWAY = "fumehood/base", "fumehood/tracee", "fumehood/gateway"
-REPOSITORIES = (_BASE, _TRACEE, _GATEWAY)
 TRACER = "/fumehood/tracer"
 """Where the tracee image has strace and its libraries. The directory above is root's alone."""
 _MERGED = ("bin", "lib", "lib32", "lib64", "sbin")

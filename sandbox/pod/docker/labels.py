@@ -16,7 +16,7 @@ import structlog
 
 from sandbox.errors import PodError
 from sandbox.pod.docker.engine import explained
-from sandbox.pod.docker.images import RECIPE_LABEL, REPOSITORIES
+from sandbox.pod.docker.images import RECIPE_LABEL
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -180,16 +180,16 @@ def prune(client: DockerClient) -> Removed:
     images = []
     with explained("remove images"):
         used = {str(entry["ImageID"]) for entry in client.api.containers(all=True)}
-        # First what was built on others.
-        for repository in reversed(REPOSITORIES):
-            for image in client.api.images(name=repository, filters={"label": RECIPE_LABEL}):
-                if image["Id"] in used:
-                    continue
-                try:
-                    client.api.remove_image(image["Id"], force=True)
-                except docker.errors.APIError as error:
-                    if error.status_code not in {404, 409}:  # gone, or what is used was built on it
-                        raise
-                    continue
-                images.append(str((image["RepoTags"] or [image["Id"]])[0]))
+        # Also those without a name, which a killed build left. The latest first, as it may be built on others.
+        found = client.api.images(filters={"label": RECIPE_LABEL})
+        for image in sorted(found, key=lambda image: int(image["Created"]), reverse=True):
+            if image["Id"] in used:
+                continue
+            try:
+                client.api.remove_image(image["Id"], force=True)
+            except docker.errors.APIError as error:
+                if error.status_code not in {404, 409}:  # gone, or what is used was built on it
+                    raise
+                continue
+            images.append(str((image["RepoTags"] or [image["Id"]])[0]))
     return Removed(containers=orphans.containers, images=tuple(sorted(images)), left=orphans.left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import threading
 import time
@@ -124,9 +125,12 @@ def test_old_images_are_pruned_and_those_in_use_are_not(
             keeper.write(f"# {time.time()}\n")
         old = _ensure(client, base_image).tracee
         tag = client.api.inspect_image(old)["RepoTags"][0]
+        dockerfile = f"FROM {current.tracee}\nLABEL step={time.time()}\n".encode()
+        unnamed = str(client.images.build(fileobj=io.BytesIO(dockerfile), rm=True)[0].id)
+        assert unnamed in _ours(client)
         removed = labels.prune(client)
         assert tag in removed.images
-        assert old not in _ours(client)
+        assert not {old, unnamed} & _ours(client), "also what a killed build left, which has no name"
         assert current.tracee in _ours(client)
     finally:
         client.api.remove_container(container, force=True)
