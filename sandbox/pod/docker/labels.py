@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 _log = structlog.get_logger(__name__)
+_SANDBOX, _SHIM = "runsc-", "containerd-shim"
 _REMOVAL_SECONDS = 15
 _ORPHANS_SECONDS = 45
 _BEGINNING_SECONDS = 600
@@ -128,7 +129,8 @@ def _try_to_remove(client: DockerClient, container: str) -> str:
 def remove(client: DockerClient, container: str) -> None:
     """Remove a container by its id, whatever it does; one that is being removed already is no error.
 
-    A sandbox of gVisor may hang so that it does not obey even its own runtime; its processes are then killed.
+    A sandbox of gVisor may hang so that it does not obey even its own runtime, or live on when the container's start
+    has failed; its processes are then killed.
 
     Raises:
         PodError: The engine refuses.
@@ -144,6 +146,7 @@ def remove(client: DockerClient, container: str) -> None:
                 _remove(client, container)
     finally:
         api.timeout = before
+    _kill_sandbox(container)
 
 
 def _remove(client: DockerClient, container: str) -> None:
@@ -159,12 +162,17 @@ def _remove(client: DockerClient, container: str) -> None:
 
 
 def _kill_sandbox(container: str) -> None:
-    """Kill the host's processes that a runtime keeps for a container; they carry its id (64 hex digits) as a word."""
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or ()
-        if words and words[0].startswith("runsc-") and any(container in word for word in words):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+    """Kill the host's processes that gVisor keeps for a container; they carry its id (64 hex digits) as a word.
+
+    What started them is killed too, as it would wait for ever. Where nothing of gVisor's is left, it ends by itself.
+    """
+    words = {process: process.info["cmdline"] or [""] for process in psutil.process_iter(["cmdline"])}
+    its = {process: words[0] for process, words in words.items() if any(container in word for word in words)}
+    if any(program.startswith(_SANDBOX) for program in its.values()):
+        for process, program in its.items():
+            if program.startswith(_SANDBOX) or Path(program).name.startswith(_SHIM):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
 
 
 def prune(client: DockerClient) -> Removed:

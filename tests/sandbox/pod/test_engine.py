@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker.errors
+import psutil
 import pytest
 import requests
 
@@ -262,3 +263,8 @@ def test_gvisor_with_a_network_of_its_own_is_refused(
     assert "a connection and a DNS question of the pod's self-test did not reach the gateway" in said["runsc-none"]
     assert "--network=host" in said["runsc-none"]
     assert not (tmp_path / "c").exists(), "a refusal is not kept"
+    # The engine leaves the sandbox of a container that did not start.
+    left = (process.info["cmdline"] or [""] for process in psutil.process_iter(["cmdline"]))
+    assert [
+        words[0] for words in left if words[0].startswith("runsc-") and any(str(place) in word for word in words)
+    ] == []
