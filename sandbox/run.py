@@ -231,6 +231,7 @@ def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod
 def _pod_plan(this: _Run, socket: Path, interruption: Interruption) -> PodPlan:
     authority = create_authority()
     return PodPlan(
+        run=this.identifier,
         rootfs=this.image.rootfs,
         artefact=this.artefact.path,
         user=this.profile.persona.user,

@@ -26,7 +26,7 @@ CALLS: tuple[str, ...] = (
     *("unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "mknod", "mknodat"),
     *("dup2", "dup3", "chdir", "fchdir"),
     *("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg"),
-    *("kill", "tkill", "memfd_create"),
+    *("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "memfd_create"),
     *("setuid", "setgid", "setreuid", "setresuid", "personality"),
 )
 """Recorded beside those that are refused (sandbox/system_calls.toml)."""

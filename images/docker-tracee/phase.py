@@ -227,7 +227,7 @@ class Phase:
         if self.tracer in {self.root, os.getpid()}:
             self.tracer = 0
         if self.tracer:
-            tracer_file(self.tracer).touch()
+            tracer_file(self.tracer).write_text("")
         return self.tracer != 0
 
     def living(self) -> list[int]:

@@ -30,6 +30,7 @@ PodName: TypeAlias = Literal["auto", "bubblewrap", "docker"]
 
 _LOCAL_ENGINE = Path("/var/run/docker.sock")
 _SHARED_KERNEL = "runc"
+_GVISOR = "docker with runsc"
 _TRIED = "runsc"
 """What the names of gVisor's runtimes begin with; people register several, with other arguments. Of those with a
 kernel of their own, only these have been tried."""
@@ -119,11 +120,17 @@ def _candidates(wanted: Wanted, failed: list[tuple[str, str]]) -> Iterator[_Cand
         yield _bubblewrap()
         return
     docker: list[_Candidate] = []
-    if wanted.pod == "docker" or _has_engine():
+    # A runtime is Docker's: without an engine its own line says so.
+    if wanted.pod == "docker" or wanted.runtime or _has_engine():
         try:
             docker = _docker(wanted.runtime)
         except PodError as error:
             failed.append(("docker", str(error)))
+        else:
+            if wanted == Wanted(pod="auto") and all(candidate.shares_kernel for candidate in docker):
+                failed.append((_GVISOR, "no runtime of the engine's is called so (docs/docker.md)"))
+    else:
+        failed.append((_GVISOR, "there is no Docker engine"))
     yield from (candidate for candidate in docker if not candidate.shares_kernel)
     if wanted.pod == "auto" and not wanted.runtime:
         yield _bubblewrap()

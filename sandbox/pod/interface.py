@@ -32,6 +32,8 @@ class GatewayPlan(msgspec.Struct, frozen=True, kw_only=True):
 class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a pod is made from."""
 
+    run: str
+    """Id of the run, as in its manifest."""
     rootfs: Path
     artefact: Path
     user: str
@@ -74,7 +76,7 @@ RESULT_FD = "{result-fd}"
 """Stands in a command for the number of the descriptor on which a driver reports."""
 
 TRACEE_UID = 1000
-"""User and group id of the package inside every pod."""
+"""User and group id of the package, where its pod has a user namespace or a kernel of its own."""
 
 
 class Pod(Protocol):

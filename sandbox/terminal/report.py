@@ -65,7 +65,9 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
 def _verdict(page: Page, report: Report) -> None:
     package = report.package
     page.line(page.text((report.package.purl, "bold"), f"  {package.kind} {package.filename}"))
-    page.line(page.text((f"sha256 {package.sha256}  profile {report.profile.name}", "dim")))
+    sealed = report.manifest.isolation
+    pod = f"{sealed.pod} with {sealed.runtime}" if sealed.runtime else sealed.pod
+    page.line(page.text((f"sha256 {package.sha256}  profile {report.profile.name}  pod {pod}", "dim")))
     for note in report.manifest.notes:
         page.line(page.text(("note: ", "bold"), note))
     page.blank()

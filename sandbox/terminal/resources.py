@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collector.resources import CurvePoint
     from sandbox.terminal.page import Page
 
-_WIDTH: Final = 20
-"""Characters of a curve."""
+_WIDTH: Final = 14
+"""Characters of a curve: with numbers of usual width, a line of 80 is not folded."""
 _BLOCKS: Final = "▁▂▃▄▅▆▇█"
 _ASCII: Final = "_.-=+*#@"
 """The same where nothing but ASCII can be shown."""
@@ -43,6 +43,9 @@ def render_resources(page: Page, phases: Sequence[PhaseReport]) -> None:
                 page.text("1 process" if used.peak_processes == 1 else f"{used.peak_processes:,} processes"),
                 page.text((sparkline(used.curve, highest, levels), "cyan")),
             ]
+            if used.peak_processes
+            # Shorter than the time between two samples: zeros would be no measurement.
+            else [page.text(phase.name), page.text("not measured"), *[page.text("")] * 3]
             for phase, used in measured
         ]
     )

@@ -143,6 +143,10 @@ FORK_GRANDCHILD = "clone(child_stack=NULL, flags=SIGCHLD) = 4 /* 22 in strace's 
         "kill(2 /* 20 in strace's PID NS */, SIGABRT) = 0",
         "kill(1 /* 19 in strace's PID NS */, 0) = 0",
         "kill(99, SIGKILL) = -1 ESRCH (No such process)",
+        "tgkill(2 /* 20 in strace's PID NS */, 2 /* 20 in strace's PID NS */, SIGABRT) = 0",
+        "rt_sigqueueinfo(3 /* 21 in strace's PID NS */, SIGTERM, {si_signo=SIGTERM, si_code=SI_QUEUE}) = 0",
+        "pidfd_send_signal(5<pid:21>, SIGKILL, NULL, 0) = 0",
+        "pidfd_send_signal(5<pid:19>, 0, NULL, 0) = 0",
         "process_vm_readv(2 /* 20 in strace's PID NS */, [{iov_base=0x1, iov_len=1}], 1, [], 0, 0) = 1",
     ],
 )
@@ -160,6 +164,20 @@ def test_a_process_may_look_after_its_own(line: str) -> None:
         ("kill(9 /* 90 in strace's PID NS */, SIGKILL) = 0", {"call": "kill", "target": 90}),
         ("kill(9, SIGKILL) = 0", {"call": "kill"}),
         ("kill(-1, SIGKILL) = 0", {"call": "kill", "target": -1}),
+        (
+            "tgkill(1 /* 19 in strace's PID NS */, 4 /* 22 in strace's PID NS */, SIGUSR1) = 0",
+            {"call": "tgkill", "target": 19},
+        ),
+        (
+            "rt_sigqueueinfo(1 /* 19 in strace's PID NS */, SIGUSR1, {si_signo=SIGUSR1}) = -1 EPERM (no)",
+            {"call": "rt_sigqueueinfo", "target": 19, "errno": "EPERM"},
+        ),
+        (
+            "rt_tgsigqueueinfo(1 /* 19 in strace's PID NS */, 1 /* 19 in strace's PID NS */, SIGKILL, NULL) = 0",
+            {"call": "rt_tgsigqueueinfo", "target": 19},
+        ),
+        ("pidfd_send_signal(5<pid:19>, SIGKILL, NULL, 0) = 0", {"call": "pidfd_send_signal", "target": 19}),
+        ("pidfd_send_signal(5, SIGKILL, NULL, 0) = 0", {"call": "pidfd_send_signal"}),
         ("ptrace(PTRACE_ATTACH, 2 /* 20 in strace's PID NS */) = 0", {"call": "ptrace", "target": 20}),
         ("process_vm_writev(2 /* 20 in strace's PID NS */, [{iov_base=\"a\"}], 1, [], 0, 0) = -1 EPERM (Not permitted)",
          {"call": "process_vm_writev", "target": 20, "errno": "EPERM"}),

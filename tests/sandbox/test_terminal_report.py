@@ -201,11 +201,26 @@ def test_resources_are_one_line_a_phase() -> None:
     assert "Resources" not in shown(make_report()), "nothing was measured"
 
 
+def test_a_phase_without_a_process_in_its_samples_was_not_measured() -> None:
+    report = _with_resources(1, 100)
+    nothing = [
+        msgspec.structs.replace(
+            phase, resources=msgspec.structs.replace(phase.resources, peak_rss_bytes=0, peak_processes=0)
+        )
+        if phase.name == "import" and phase.resources
+        else phase
+        for phase in report.phases
+    ]
+    section = shown(msgspec.structs.replace(report, phases=tuple(nothing))).partition("Resources\n")[2]
+    assert "  import   not measured\n" in section
+    assert "0 bytes" not in section.partition("\n\n")[0]
+
+
 def test_a_long_curve_keeps_its_peaks_in_few_characters() -> None:
     sizes = [1] * 60
     sizes[37] = 400
     line = next(line for line in shown(_with_resources(*sizes)).splitlines() if "400 MiB" in line)
-    assert line.split()[-1] == "▁" * 12 + "█" + "▁" * 7
+    assert line.split()[-1] == "▁" * 8 + "█" + "▁" * 5
 
 
 def test_a_curve_where_nothing_but_ascii_can_be_shown() -> None:
@@ -246,3 +261,12 @@ def test_harmless_whatever_comes(text: str, *, ascii_only: bool) -> None:
     assert result.isprintable()
     assert result.isascii() or not ascii_only
     assert harmless(result, ascii_only=ascii_only) == result
+
+
+@pytest.mark.parametrize(("runtime", "told"), [("", "pod bubblewrap"), ("runsc", "pod docker with runsc")])
+def test_the_pod_is_told_at_the_top(runtime: str, told: str) -> None:
+    manifest = make_manifest()
+    pod = "docker" if runtime else "bubblewrap"
+    isolation = msgspec.structs.replace(manifest.isolation, pod=pod, runtime=runtime)
+    report = make_report(manifest=msgspec.structs.replace(manifest, isolation=isolation))
+    assert shown(report, width=200).splitlines()[1].endswith(f"  profile pypi  {told}")

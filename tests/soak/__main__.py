@@ -58,12 +58,15 @@ def _left(storm: Storm, work: Path, patience: float) -> Iterator[str]:
 
     before, files = machine(), inventory.files(work)
     storm.blow()
+    if storm.plan.pod == "docker" and not storm.outcome.containers:
+        raise SystemExit("the engine told of no container that was made")
     storm.one(kill=False)
     storm.check_bundles()
 
     def alive() -> frozenset[str]:
         bury()
-        return inventory.processes(work, frozenset(storm.outcome.containers))
+        containers = frozenset(storm.outcome.containers)
+        return inventory.processes(work, containers) | inventory.of_containers(containers)
 
     yield from inventory.lasting(alive, frozenset(), patience)
     yield from inventory.lasting(lambda: inventory.files(work), files, 0)

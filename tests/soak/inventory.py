@@ -29,11 +29,12 @@ _LOOK_EVERY = 1.0
 def machine(*, with_engine: bool) -> frozenset[str]:
     """Everything machine-wide: namespaces, mounts, control groups, temporary files, and what the engine keeps.
 
-    What is not ours comes and goes too; see `lasting`.
+    What is not ours comes and goes too; see `lasting`. Containers' processes, namespaces and groups are not looked at
+    here, as there may be other engines: ours are found by their ids (`processes`, `of_containers`).
     """
     found = {*_namespaces(), *_mounts(), *_cgroups(), *_temporary()}
     if not with_engine:
-        return frozenset(line for line in found if "/docker/" not in line)
+        return frozenset(found)
     client = engine.connect()
     try:
         found.update(_engine(client))
@@ -68,6 +69,12 @@ def processes(work: Path, containers: frozenset[str]) -> frozenset[str]:
             if process.pid in own or named or str(work) in mounts:
                 found.add(f"process {process.pid} {process.name()}: {command[:160]}")
     return frozenset(found)
+
+
+def of_containers(containers: frozenset[str]) -> frozenset[str]:
+    """Control groups of these containers."""
+    found = (path for path in _directories(_CGROUPS) if path.rpartition("/")[2] in containers)
+    return frozenset(f"control group {path}" for path in found)
 
 
 def holder(line: str) -> str:
@@ -105,7 +112,8 @@ def containers_made(since: float, workers: frozenset[int]) -> frozenset[str]:
     return frozenset(
         str(event["Actor"]["ID"])
         for event in events
-        if int(event["Actor"]["Attributes"][labels.WORKER].split("/")[1]) in workers
+        # boot, pid namespace, pid, start
+        if int(event["Actor"]["Attributes"][labels.WORKER].split("/")[2]) in workers
     )
 
 
@@ -117,9 +125,20 @@ def _tree(top: Path) -> Iterator[Path]:
 
 def _namespaces() -> Iterator[str]:
     for process in Path("/proc").glob("[0-9]*"):
+        if _is_in_container(process):
+            continue
         for kind in _NAMESPACES:
             with contextlib.suppress(OSError):
                 yield f"namespace {(process / 'ns' / kind).readlink()}"
+
+
+def _is_in_container(process: Path) -> bool:
+    """Whether a process is a container's, or what an engine keeps for one."""
+    try:
+        program = (process / "cmdline").read_bytes().partition(b"\0")[0].rpartition(b"/")[2]
+        return program.startswith((b"runsc-", b"containerd-shim")) or b"/docker/" in (process / "cgroup").read_bytes()
+    except OSError:
+        return True  # It has ended.
 
 
 def _mounts() -> Iterator[str]:
@@ -129,7 +148,7 @@ def _mounts() -> Iterator[str]:
 
 
 def _cgroups() -> Iterator[str]:
-    return (f"control group {path}" for path in _directories(_CGROUPS))
+    return (f"control group {path}" for path in _directories(_CGROUPS) if "/docker/" not in path)
 
 
 def _directories(top: Path) -> Iterator[str]:

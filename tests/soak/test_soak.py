@@ -67,6 +67,7 @@ def _left_behind(work: Path, base_image: BaseImage) -> Iterator[subprocess.Popen
 
 def test_what_is_left_is_noticed(tmp_path: Path, base_image: BaseImage) -> None:
     before = inventory.machine(with_engine=False)
+    others = inventory.processes(tmp_path, frozenset())
     with _left_behind(tmp_path, base_image) as process:
         (tmp_path / "tmp/fumehood-x").touch()
         (tmp_path / "bundles/one.partial").mkdir(parents=True)
@@ -79,7 +80,7 @@ def test_what_is_left_is_noticed(tmp_path: Path, base_image: BaseImage) -> None:
         found = inventory.processes(tmp_path, frozenset())
         assert any("sleep 60" in line for line in found)
         assert inventory.files(tmp_path) == {"file tmp/fumehood-x", "file bundles/one.partial"}
-    left = inventory.lasting(lambda: inventory.processes(tmp_path, frozenset()), frozenset(), 20)
+    left = inventory.lasting(lambda: inventory.processes(tmp_path, frozenset()), others, 20)
     assert left == set()
 
 

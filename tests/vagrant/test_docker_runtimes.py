@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,12 @@ def test_a_file_that_docker_would_refuse_is_left_alone(tmp_path: Path, text: str
     assert (done.returncode, done.stdout, path.read_text()) == (1, "", text)
     assert done.stderr.startswith(f"{path} is not what Docker understands")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_who_cannot_become_root_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no sudo there
+    path = tmp_path / "daemon.json"
+    assert runpy.run_path(str(_SCRIPT))["_as_root"](path) == 1
+    assert capsys.readouterr().err == f"only root may write {path}; run as root: {_SCRIPT} {path}\n"

@@ -30,17 +30,25 @@ _UNIX = "unix://"
 _LOCAL = f"{_UNIX}/var/run/docker.sock"
 _SHOWN = 300
 
-_ADVICE: tuple[tuple[str, str], ...] = (
+_ADVICE_ON_THE_WAY: tuple[tuple[str, str], ...] = (
     ("permission denied", "may not talk to the Docker engine: add this user to the group `docker`, or run as root"),
-    ("no such file", "there is no Docker engine: start it (systemctl start docker), or use --pod bubblewrap"),
+    ("no such file", "there is no Docker engine: start it, install it (docs/docker.md), or use --pod bubblewrap"),
     ("connection refused", "the Docker engine does not answer: start it (systemctl start docker)"),
+)
+"""For what keeps us from the engine. One that answers may say the same words of its own files and programs."""
+_ADVICE: tuple[tuple[str, str], ...] = (
+    ("root network namespace", "gVisor needs the runtime argument --network=host (docs/docker.md)"),
+    (
+        "fork/exec",
+        "the runtime's program is missing or cannot be run: install it, or mend its path (docs/docker.md)",
+    ),
     ("no space left", "the disk that holds Docker's data is full: free some, for instance with `docker system prune`"),
     ("unknown runtime", "the engine does not know this runtime: register it (docs/docker.md)"),
     ("unknown or invalid runtime", "the engine does not know this runtime: register it (docs/docker.md)"),
+    ("oci runtime", "the runtime does not work: are its path and its arguments right in /etc/docker/daemon.json?"),
     ("no such image", "the image has been removed meanwhile: run again, it is then built"),
     ("client version", "the Docker engine is too old or too new for the docker library: version 19.03 is the oldest"),
     ("no longer supported by this library", "the Docker engine is too old: install Docker 19.03 or newer"),
-    ("root network namespace", "gVisor needs the runtime argument --network=host (docs/docker.md)"),
     ("connection aborted", "the Docker engine went away: look at its log (journalctl -u docker)"),
     ("read timed out", f"the Docker engine has not answered for {_TIMEOUT_SECONDS} s: look at its log"),
 )
@@ -69,13 +77,14 @@ def explained(doing: str) -> Iterator[None]:
 
 def explain(doing: str, error: BaseException) -> str:
     """The line for an error."""
-    said = error.explanation if isinstance(error, docker.errors.APIError) and error.explanation else str(error)
-    said = " ".join(said.split())[:_SHOWN]
+    answered = isinstance(error, docker.errors.APIError)
+    said = " ".join(str(getattr(error, "explanation", None) or error).split())
     lower = said.lower()
-    for sign, advice in _ADVICE:
+    shown = said if len(said) <= _SHOWN else f"…{said[-_SHOWN:]}"
+    for sign, advice in _ADVICE if answered else (*_ADVICE_ON_THE_WAY, *_ADVICE):
         if sign in lower:
-            return f"cannot {doing}: {advice} ({said})"
-    return f"cannot {doing}: the Docker engine says: {said}"
+            return f"cannot {doing}: {advice} ({shown})"
+    return f"cannot {doing}: the Docker engine says: {shown}"
 
 
 class Runtime(msgspec.Struct, frozen=True):
@@ -118,7 +127,11 @@ def connect() -> DockerClient:
 def _reach(path: str) -> None:
     """Try the engine's socket: quicker and clearer than the library, which leaves its own open when it fails."""
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.connect(path)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            error.filename = path  # so that it says which
+            raise
 
 
 def describe(client: DockerClient) -> Engine:

@@ -39,24 +39,24 @@ _PROCESSES = 64
 class GatewayContainer:
     """Seals the pod's network namespace, holds it, and serves in it."""
 
-    def __init__(self, client: DockerClient, image: str, run: str, plan: PodPlan, directory: Path) -> None:
+    def __init__(self, client: DockerClient, image: str, attempt: str, plan: PodPlan, directory: Path) -> None:
         """Prepare; nothing is started.
 
         Args:
             client: The engine.
             image: Id of the gateway's image.
-            run: Id of the pod, for names and labels.
+            attempt: Random id of the pod, for names and labels.
             plan: What the gateway is told.
             directory: Existing private directory for its records.
         """
         self._client = client
         self._image = image
-        self._run = run
+        self._attempt = attempt
         self._plan = plan
         self._directory = directory
         self._streams: Streams | None = None
         self._container: Container | None = None
-        self.name = f"fumehood-{run}-gateway"
+        self.name = f"fumehood-{attempt}-gateway"
 
     def start(self, tools: Tools) -> None:
         """Start it and wait until it serves.
@@ -73,7 +73,7 @@ class GatewayContainer:
                 command=list(command),
                 name=self.name,
                 hostname=self._plan.hostname,
-                labels=labels(self._run, "gateway"),
+                labels=labels(self._plan.run, self._attempt, "gateway"),
                 environment=our_environment(),
                 working_dir="/",
                 network_mode="none",

@@ -30,17 +30,20 @@ _BEGINNING_SECONDS = 600
 _ENDED = frozenset({"created", "exited", "dead"})
 _STARTED = 19
 """Place of a process's start among the words after its name in /proc/PID/stat (field 22)."""
-RUN, WORKER, ROLE = "fumehood.run", "fumehood.worker", "fumehood.role"
+RUN, ATTEMPT = "fumehood.run", "fumehood.attempt"
+"""A run can take several pods: those of the self-test, and its own."""
+WORKER, ROLE = "fumehood.worker", "fumehood.role"
 
 
-def labels(run: str, role: str) -> dict[str, str]:
+def labels(run: str, attempt: str, role: str) -> dict[str, str]:
     """The labels of a container.
 
     Args:
-        run: Random id of the pod.
+        run: Id of the run, as in its manifest.
+        attempt: Random id of the pod, which the containers' names have too.
         role: `gateway` or `tracee`.
     """
-    return {RUN: run, WORKER: worker(os.getpid()), ROLE: role}
+    return {RUN: run, ATTEMPT: attempt, WORKER: worker(os.getpid()), ROLE: role}
 
 
 def worker(pid: int) -> str:

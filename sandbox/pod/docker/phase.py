@@ -9,6 +9,7 @@ import msgspec
 
 from collector.manifest import LimitHit
 from sandbox.pod.interface import Sample
+from sandbox.pod.watch import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,8 @@ _TICK = 0.03
 _STATUS_BYTES = 8 << 20
 _RESULT_BYTES = 1 << 20
 _PATIENCE = 12.0
+_LAST_WORDS = 0.5
+"""Until the runner has said of what has ended that it has."""
 
 
 class _Resources(msgspec.Struct, frozen=True):
@@ -73,7 +76,7 @@ class DockerPhase:
         self.started_inside = True
         self.survivors = 0
         self.oom = 0
-        self.samples: list[Sample] = []
+        self._recorder = Recorder()
         self.hits: list[LimitHit] = []
         """Limits that its processes have met together."""
         self.limit = ""
@@ -141,7 +144,12 @@ class DockerPhase:
             self.hits.append(LimitHit(name=hit.name, limit=hit.limit, seen=hit.seen, what=hit.what, unit=unit))
         if line.sample is not None:
             self._count = line.sample.processes
-            self.samples.append(Sample(phase=self.name, **msgspec.structs.asdict(line.sample)))
+            self._recorder.take(Sample(phase=self.name, **msgspec.structs.asdict(line.sample)))
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Those that make its curve, in order of time."""
+        return self._recorder.samples()
 
     @property
     def alive(self) -> bool:
@@ -150,6 +158,13 @@ class DockerPhase:
         running = self._tracee.running
         self._update()
         return running and not self._over
+
+    def outlasts(self, patience: float = _LAST_WORDS) -> bool:
+        """Whether something of the phase still lives, after at most `patience` seconds."""
+        until = time.monotonic() + patience
+        while self.alive and time.monotonic() < until:
+            time.sleep(_TICK)
+        return self.alive
 
     @property
     def living(self) -> int:

@@ -98,9 +98,9 @@ class DockerPod:
         remove_orphans(client)
         ready = images.ensure(client, self._plan.rootfs, self._tools.strace)
         (self._directory / "gateway").mkdir()
-        run = secrets.token_hex(6)
-        self._gateway = GatewayContainer(client, ready.gateway, run, self._plan, self._directory / "gateway")
-        self._tracee = TraceeContainer(client, ready.tracee, run, self._runtime, self._plan, self._directory)
+        attempt = secrets.token_hex(6)
+        self._gateway = GatewayContainer(client, ready.gateway, attempt, self._plan, self._directory / "gateway")
+        self._tracee = TraceeContainer(client, ready.tracee, attempt, self._runtime, self._plan, self._directory)
         self._gateway.start(self._tools)
         self._tracee.start(self._gateway.name)
 
@@ -238,17 +238,17 @@ class DockerPod:
 
     def linger(self, seconds: float) -> Phase:
         """Watch survivors; see `Pod.linger`."""
-        started = time.time()
-        until = time.monotonic() + seconds
+        started, until = time.time(), time.monotonic() + seconds
         survivors = [phase for phase in self._phases if phase.alive]
         count = sum(phase.living for phase in survivors)
         while time.monotonic() < until and any(phase.alive for phase in survivors) and not self._plan.interrupted():
             self._end_overgrown(None)
             time.sleep(min(0.1, max(until - time.monotonic(), 0)))
         left = sum(phase.living for phase in survivors)
-        reason = f"{count} processes had outlived their phase, {left} were ended" if count else ""
-        # What still ran might have acted a moment later: that is not the same as having seen everything.
-        status: Literal["timed-out", "completed"] = "timed-out" if left else "completed"
+        # What still runs might act a moment later. Who lives on from child to child is not there when it is counted.
+        lives = any(phase.outlasts() for phase in survivors)
+        reason = f"{count} processes had outlived their phase, {left} were ended" if count or lives else ""
+        status: Literal["timed-out", "completed"] = "timed-out" if left or lives else "completed"
         hits = self._hits_of_survivors(None)
         return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time(), limits=hits)
 

@@ -87,27 +87,27 @@ class TraceeContainer:
     """A container with a read-only root in the gateway's network namespace."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it is made of
-        self, client: DockerClient, image: str, run: str, runtime: str, plan: PodPlan, directory: Path
+        self, client: DockerClient, image: str, attempt: str, runtime: str, plan: PodPlan, directory: Path
     ) -> None:
         """Prepare; nothing is started.
 
         Args:
             client: The engine.
             image: Id of the tracee's image.
-            run: Id of the pod.
+            attempt: Random id of the pod.
             runtime: Name of the runtime.
             plan: What to make.
             directory: Existing private directory; gets `control`, `etc`, `traces` and `output` in it.
         """
         self._client = client
         self._image = image
-        self._run = run
+        self._attempt = attempt
         self._runtime = runtime
         self._plan = plan
         self._directory = directory
         self._streams: Streams | None = None
         self._container: Container | None = None
-        self.name = f"fumehood-{run}-tracee"
+        self.name = f"fumehood-{attempt}-tracee"
         self.uid = TRACEE_UID if has_own_kernel(runtime) else HOST_UIDS + secrets.randbelow(HOST_UIDS_COUNT)
         """The package's user and group. On the machine's own kernel it is nobody else's there, so that no user of the
         machine may signal or read the package's processes, and their number is not counted with a user's."""
@@ -132,7 +132,7 @@ class TraceeContainer:
             self._container = container = self._client.containers.create(
                 self._image,
                 name=self.name,
-                labels=labels(self._run, "tracee"),
+                labels=labels(self._plan.run, self._attempt, "tracee"),
                 user="0:0",
                 environment={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
                 working_dir="/",

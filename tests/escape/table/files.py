@@ -140,7 +140,7 @@ attempt(lambda: os.mkfifo("/tmp/escape.fifo"), lambda: os.open("/tmp/escape.fifo
 def dig():
     os.mkdir("/tmp/escape.deep")
     os.chdir("/tmp/escape.deep")
-    for _ in range(400):
+    for _ in range(38):
         os.mkdir("e" * 100)
         os.chdir("e" * 100)
     open("ground", "w").close()

@@ -57,6 +57,30 @@ attempt(seize)
         },
     ),
     Attempt(
+        name="signals-by-other-calls",
+        tries="to signal process 1 in the ways that are not kill",
+        code="""
+information = struct.pack("=iiiiII104x", signal.SIGUSR1, 0, -1, 0, os.getpid(), os.getuid())
+def by_descriptor():
+    signal.pidfd_send_signal(os.pidfd_open(1), signal.SIGUSR1)
+attempt(
+    lambda: syscall(129, 1, signal.SIGUSR1, information),
+    lambda: syscall(234, 1, 1, signal.SIGUSR1),
+    lambda: syscall(297, 1, 1, signal.SIGUSR1, information),
+    by_descriptor,
+)
+""",
+        told="process.access call=rt_sigqueueinfo errno=E*",
+        finding="foreign-process-signalled",
+        differs={
+            "bubblewrap": Differs(
+                why="process 1 runs as the package's user; it drops what it does not expect",
+                word=rf"done (0|None)|{REFUSED}",
+                told="process.access call=pidfd_send_signal errno=",
+            )
+        },
+    ),
+    Attempt(
         name="memory-of-others-by-call",
         tries="to read and write memory of the tracer and of process 1",
         code="""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -59,6 +60,7 @@ def make_plan(base_image: BaseImage, directory: Path, **limits: int) -> PodPlan:
     environment = pypi.Environment(home=profile.persona.home, python=base_image.image.python)
     authority = create_authority()
     return PodPlan(
+        run=secrets.token_hex(8),
         rootfs=base_image.rootfs,
         artefact=artefact,
         user=profile.persona.user,

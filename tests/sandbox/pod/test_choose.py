@@ -114,6 +114,26 @@ def test_without_an_engine_auto_takes_the_embedded_pod(
     assert "not docker: cannot use Docker: there is no Docker engine" in line
 
 
+def test_without_a_socket_auto_says_what_is_missing(
+    pick: Callable[..., Pod], told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(choose, "_LOCAL_ENGINE", tmp_path / "nowhere.sock")
+    assert pick("auto").isolation.pod == "bubblewrap"
+    assert told[0].endswith("; not docker with runsc: there is no Docker engine")
+    monkeypatch.setattr("sandbox.pod.docker.engine._LOCAL", f"unix://{tmp_path}/nowhere.sock")
+    with pytest.raises(PodError, match="there is no Docker engine"):
+        pick("auto", "runsc")
+
+
+def test_auto_says_that_gvisor_is_not_registered(
+    pick: Callable[..., Pod], told: list[str], engine_with: Callable[..., None]
+) -> None:
+    engine_with("runc")
+    assert pick("auto").isolation.pod == "bubblewrap"
+    assert told[0].endswith("; not docker with runsc: no runtime of the engine's is called so (docs/docker.md)")
+
+
 @pytest.fixture
 def engine_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """An engine that has only these runtimes, and never starts anything."""

@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from sandbox.errors import PodError
-from sandbox.pod.docker import engine, labels
+from sandbox.pod.docker import labels
 from sandbox.pod.docker.gateway import GatewayContainer
 from sandbox.pod.docker.pod import DockerPod
 from sandbox.pod.docker.tracee import TraceeContainer
-from tests.sandbox.pod import engines
 from tests.sandbox.pod.bench import Bench, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from docker import DockerClient
 
     from sandbox.images import BaseImage
 
 pytestmark = [pytest.mark.docker, pytest.mark.pod]
-
-
-@pytest.fixture
-def client() -> Iterator[DockerClient]:
-    engines.need("docker-runc")
-    found = engine.connect()
-    yield found
-    found.close()
 
 
 @pytest.fixture
@@ -63,7 +54,9 @@ def test_nothing_is_left_after_a_run_and_what_it_had_was_labelled(
     with make_pod() as pod:
         made = _made_by_us(client)
         assert sorted(entry["Labels"][labels.ROLE] for entry in made) == ["gateway", "tracee"]
-        assert len({entry["Labels"][labels.RUN] for entry in made}) == 1
+        assert {entry["Labels"][labels.RUN] for entry in made} == {pod._plan.run}
+        (attempt,) = {entry["Labels"][labels.ATTEMPT] for entry in made}
+        assert all(attempt in entry["Names"][0] for entry in made)
         assert Bench(pod, tmp_path / "evidence").run("/bin/true").status == "completed"
     assert _made_by_us(client) == []
     assert {volume["Name"] for volume in client.api.volumes()["Volumes"] or ()} <= volumes
@@ -144,6 +137,23 @@ def test_the_package_is_nobody_of_this_machine_and_has_no_capability(
     assert capabilities.split() == ["0" * 16] * 5
     assert locks.split() == ["1", "2"]
     assert limits == "(100, 100) ['0', '1', '2', '3']", "3 is the listing's own"
+
+
+def test_the_gateway_that_serves_is_ours_and_may_read_raw_packets_alone(
+    client: DockerClient, make_pod: Callable[..., DockerPod]
+) -> None:
+    with make_pod():
+        gateway = _inspected(client)["gateway"]["State"]["Pid"]
+        lines = Path(f"/proc/{gateway}/status").read_text(encoding="ascii").splitlines()
+        links = {path.name: path.readlink() for path in Path(f"/proc/{gateway}/ns").iterdir()}
+    status = dict(line.split(":\t", 1) for line in lines)
+    net_raw = f"{1 << 13:016x}"
+    assert {name: status[name] for name in status if name.startswith("Cap")} == dict.fromkeys(
+        ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"), net_raw
+    )
+    assert status["Uid"].split() == [str(os.getuid())] * 4
+    assert (status["Groups"].split(), status["NoNewPrivs"], status["Seccomp"]) == ([], "1", "2")
+    assert links["net"] != Path("/proc/self/ns/net").readlink()
 
 
 @pytest.mark.parametrize("fails", [TraceeContainer, GatewayContainer])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.errors import PodError
-from sandbox.pod.docker import engine, images, labels
+from sandbox.pod.docker import images, labels
 from sandbox.pod.tools import find_tools
 from tests.sandbox.pod import engines
 
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     from sandbox.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.pod]
-
-
-@pytest.fixture
-def client() -> Iterator[DockerClient]:
-    engines.need("docker-runc")
-    found = engine.connect()
-    yield found
-    found.close()
 
 
 @pytest.fixture

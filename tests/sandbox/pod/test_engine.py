@@ -46,7 +46,7 @@ def _connect(host: str, monkeypatch: pytest.MonkeyPatch) -> DockerClient:
 def test_no_engine(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PodError) as raised:
         _connect(f"unix://{place}/absent.sock", monkeypatch)
-    assert "there is no Docker engine: start it (systemctl start docker), or use --pod bubblewrap" in _line(raised)
+    assert "there is no Docker engine: start it, install it (docs/docker.md), or use --pod bubblewrap" in _line(raised)
 
 
 def test_an_engine_that_has_left_its_socket(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +163,30 @@ def test_errors_are_one_line_that_says_what_to_do(said: str, advice: str) -> Non
         assert "\n" not in line
 
 
+@pytest.mark.parametrize("said", ["permission denied", "no such file or directory", "connection refused"])
+def test_an_engine_that_answers_is_not_taken_for_one_that_cannot_be_reached(said: str) -> None:
+    line = engine.explain("do it", docker.errors.APIError("500", explanation=f"mkdir /x: {said}"))
+    assert line == f"cannot do it: the Docker engine says: mkdir /x: {said}"
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("failed to create shim task: OCI runtime create failed: no such file", "are its path and its arguments right"),
+        ("OCI runtime start failed: cannot run with network enabled in root network namespace", "--network=host"),
+    ],
+)
+def test_what_a_runtime_says_is_not_taken_for_the_engines_absence(said: str, advice: str) -> None:
+    assert advice in engine.explain("do it", docker.errors.APIError("500", explanation=said))
+
+
+def test_the_socket_that_is_not_there_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{place}/nowhere.sock")
+    with pytest.raises(PodError) as raised:
+        engine.connect()
+    assert f"{place}/nowhere.sock" in _line(raised)
+
+
 @pytest.mark.docker
 def test_the_engine_that_is_here_can_hold_pods(client: DockerClient) -> None:
     assert "runc" in engine.describe(client).runtimes
@@ -238,6 +262,23 @@ def test_a_disk_that_is_full(
         choose.choose(choose.Wanted(pod="docker"), make_plan(base_image, tmp_path), tmp_path, tmp_path / "cache", print)
     line = _line(raised)
     assert line.startswith("cannot import the base image: the disk that holds Docker's data is full: free some")
+
+
+@pytest.mark.docker
+@pytest.mark.pod
+def test_a_runtime_whose_program_is_missing_or_no_program(
+    base_image: BaseImage, tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "text").write_text("no program\n")
+    runtimes = {name: {"path": f"{place}/{name}"} for name in ("nothing", "text")}
+    with _own_engine(place, monkeypatch, f"mount -t tmpfs none {place}/data", runtimes=runtimes):
+        for name in runtimes:
+            (tmp_path / name).mkdir()
+            wanted = choose.Wanted(pod="docker", runtime=name)
+            with pytest.raises(PodError) as raised:
+                choose.choose(wanted, make_plan(base_image, tmp_path), tmp_path / name, tmp_path / "c", print)
+            assert "the runtime's program is missing or cannot be run" in _line(raised)
+            assert f"fork/exec {place}/{name}" in _line(raised)
 
 
 @pytest.mark.docker

@@ -143,6 +143,24 @@ def test_a_process_whose_main_thread_has_ended_still_survives(start_pod: StartPo
         assert bench.pod.linger(1).status == "timed-out"
 
 
+def test_a_survivor_that_is_never_the_same_process_for_long_survives(start_pod: StartPod) -> None:
+    """Each forks (without a copy of its memory) and ends: whoever counts looks for one that has gone on already."""
+    forks = "b838000000bf0001000031f631d24d31d24d31c00f0585c0"
+    code = (
+        "import ctypes, mmap, os\n"
+        "if os.fork() == 0:\n"
+        f"  code = bytes.fromhex('{forks}')\n"
+        "  page = mmap.mmap(-1, 4096, prot=7)\n"
+        "  page.write(code + bytes([0x7e, 254 - len(code)]) + bytes.fromhex('b83c00000031ff0f05'))\n"
+        "  ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()\n"
+    )
+    with start_pod() as bench:
+        assert bench.python(code).status == "completed"
+        # Many times, as whoever counts finds one of them now and then.
+        lingers = [bench.pod.linger(0.2) for _ in range(12)]
+        assert {(linger.status, bool(linger.reason)) for linger in lingers} == {("timed-out", True)}
+
+
 def test_linger_takes_no_time_when_nothing_survives(start_pod: StartPod) -> None:
     with start_pod() as bench:
         bench.run("/bin/true")

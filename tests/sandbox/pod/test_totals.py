@@ -231,14 +231,14 @@ def test_connections_over_their_limit_are_counted_in_their_phase(start_pod: Star
         assert _gateway_hits(bench, [quiet, loud, after]) == {loud.name: [("connections", 4, 7)]}
 
 
-def test_network_records_over_their_limit_are_counted_in_their_phase(start_bubblewrap: StartPod) -> None:
+def test_network_records_over_their_limit_are_counted_in_their_phase(start_pod: StartPod) -> None:
     code = (
         "import socket\n"
         "s = socket.create_connection(('192.0.2.7', 80))\n"
         "s.sendall(b'POST / HTTP/1.0\\r\\nHost: a.test\\r\\nContent-Length: {0}\\r\\n\\r\\n' + b'x' * {0})\n"
         "while s.recv(4096): pass"
     )
-    with start_bubblewrap(gateway_mb=1) as bench:
+    with start_pod(gateway_mb=1) as bench:
         first = bench.python(code.format(600_000))
         second = bench.python(code.format(900_000))
         after = bench.run("/bin/true")
