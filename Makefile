@@ -17,13 +17,24 @@ DEMO_SAMPLE ?= install-exfil-https
 .PHONY: help
 help: ## Explain the targets (the default)
 	@printf 'Usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages, .venv, the base root filesystem
 setup: debian $(STAMPS)/installed
 	@$(BIN)/fumehood image build >/dev/null
 	@printf 'fumehood is ready: %s/fumehood --help\n' '$(BIN)'
+
+.PHONY: setup-docker
+setup-docker: ## Set up, then a Docker engine with gVisor (docker.io, runsc, registered with the engine)
+setup-docker: setup
+	@.ci/debian-packages dockerd:docker.io runsc:runsc
+	@.ci/docker-runtimes
+
+.PHONY: setup-server
+setup-server: ## What a machine of its own gets, as in the Vagrantfile: setup-docker, and Redis
+setup-server: setup-docker
+	@.ci/debian-packages redis-server:redis-server
 
 .PHONY: debian
 debian:
@@ -57,8 +68,13 @@ demo: setup
 .PHONY: test
 test: ## Set up, then run every test
 test: setup
-	@.ci/debian-packages curl:curl
+	@.ci/debian-packages curl:curl vagrant:vagrant
 	@$(BIN)/python -m pytest
+
+.PHONY: soak
+soak: ## 200 runs in a row, 50 of them killed: does anything stay behind? (about ten minutes)
+soak: setup
+	@$(BIN)/python -m tests.soak --runs 200 --kills 50
 
 .PHONY: lint
 lint: ## Check style, types and import contracts

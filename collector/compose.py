@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from collector.attempts import network
 from collector.redact import Redactor, excerpt
 from collector.report import (
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 
     from collector.events import AnyEvent
     from collector.findings import Finding
-    from collector.manifest import Bait, Coverage, Manifest, Phase
-    from collector.timeline import Timeline, TraceCounts
+    from collector.manifest import Bait, Coverage, LimitHit, Manifest, Phase
+    from collector.timeline import Timeline
     from collector.verdict import Verdict
 
 _NAMES: Final = 200
@@ -49,7 +51,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
         reasons=tuple(excerpt(reason) for reason in verdict.reasons),
         package=manifest.package,
         profile=manifest.profile,
-        phases=tuple(_phase(phase, timeline.traces.get(phase.name)) for phase in manifest.phases),
+        phases=tuple(_phase(phase, timeline) for phase in manifest.phases),
         findings=tuple(_finding(finding, redactor) for finding in findings),
         network=network(
             timeline.events, redactor, unparsed=timeline.gateway_unparsed, limits=tuple(timeline.gateway_limits)
@@ -62,7 +64,9 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
     return redactor.struct(report)
 
 
-def _phase(phase: Phase, counts: TraceCounts | None) -> PhaseReport:
+def _phase(phase: Phase, timeline: Timeline) -> PhaseReport:
+    counts = timeline.traces.get(phase.name)
+    hits = (*phase.limits, *timeline.gateway_hits.get(phase.name, ()))
     return PhaseReport(
         name=phase.name,
         status=phase.status,
@@ -78,10 +82,15 @@ def _phase(phase: Phase, counts: TraceCounts | None) -> PhaseReport:
             complete=phase.trace_complete,
         ),
         survivors=phase.survivors,
-        limits=tuple(sorted(phase.limits)),
+        limits=tuple(sorted(map(_hit, hits), key=lambda hit: (hit.name, hit.what))),
         output_truncated=phase.output_truncated,
+        resources=timeline.resources.phases.get(phase.name),
         coverage=_coverage(phase.coverage) if phase.coverage else None,
     )
+
+
+def _hit(hit: LimitHit) -> LimitHit:
+    return msgspec.structs.replace(hit, what=excerpt(hit.what))
 
 
 def _coverage(coverage: Coverage) -> CoverageReport:

@@ -29,7 +29,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_de
     """Process id as the tracer sees it, unique in the pod; 0 when unknown."""
     source: Source | None = None
     errno: str = ""
-    """Name of the error (`ENOENT`) when the call failed."""
+    """Name of the error (`ENOENT`) when the call failed; `SIGSYS` when the pod's filter refused it by this signal."""
 
 
 class ProcessStart(Event, frozen=True, kw_only=True, tag="process.start"):
@@ -125,6 +125,8 @@ class KernelCall(Event, frozen=True, kw_only=True, tag="kernel.call"):
 
     call: str
     args: str = ""
+    """As the tracer printed them. Of a call refused by a signal: what the signal says, with the filter's reason as
+    `si_errno`."""
 
 
 class NetworkConnect(Event, frozen=True, kw_only=True, tag="network.connect"):

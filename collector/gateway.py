@@ -17,6 +17,7 @@ from collector.records import (
     GatewayRecord,
     HttpRecord,
     LimitRecord,
+    LossRecord,
     RawRecord,
     TlsRecord,
 )
@@ -50,6 +51,8 @@ class GatewayLog:
     datagrams: tuple[Located[DatagramRecord], ...] = ()
     limits: tuple[str, ...] = ()
     """What is missing in the record, sorted, each once."""
+    losses: tuple[LossRecord, ...] = ()
+    """How much is missing, and since when."""
     unparsed: int = 0
     """Lines that are no record."""
 
@@ -84,6 +87,7 @@ def read(lines: Iterable[bytes], file: str = GATEWAY) -> GatewayLog:
         raw=_only(records, RawRecord),
         datagrams=_only(records, DatagramRecord),
         limits=tuple(sorted({*(limit.record.what for limit in _only(records, LimitRecord)), *_missing(records)})),
+        losses=tuple(located.record for located in _only(records, LossRecord)),
         unparsed=unparsed,
     )
 

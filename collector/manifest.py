@@ -11,6 +11,10 @@ BUNDLE_SCHEMA = "fumehood.bundle/1"
 PHASES = ("dependencies", "install", "startup", "import", "exercise", "linger")
 """Names of the phases, in the order in which they run."""
 
+LimitName = Literal[
+    "cpu", "memory", "processes", "disk", "trace", "output", "gateway-bytes", "connections", "evidence-disk"
+]
+
 PhaseStatus = Literal["completed", "failed", "timed-out", "killed", "oom", "not-run"]
 
 
@@ -43,6 +47,24 @@ class Coverage(Model, frozen=True, kw_only=True):
     unreached: tuple[str, ...] = ()
 
 
+class LimitHit(Model, frozen=True, kw_only=True):
+    """A limit that was reached while a phase ran."""
+
+    name: LimitName
+    limit: int
+    """What there may be at most; for `evidence-disk` what must be left."""
+    seen: int
+    """What there was when somebody looked: usually a little more than the limit."""
+    unit: Literal["bytes", "seconds", "processes", "connections"]
+    """Unit of the numbers."""
+    lost: int = 0
+    """What was not kept or not answered, where that is what happens at the limit."""
+    what: str = ""
+    """Which of several: the output's stream, or whose processes when they are not the phase's own."""
+    ended: bool = False
+    """The phase was ended for it."""
+
+
 class Phase(Model, frozen=True, kw_only=True):
     """One stage of the run and how it ended."""
 
@@ -62,8 +84,8 @@ class Phase(Model, frozen=True, kw_only=True):
     output_truncated: bool = False
     survivors: int = 0
     """Processes still alive when the phase's root had ended."""
-    limits: tuple[str, ...] = ()
-    """Names of the limits that were hit."""
+    limits: tuple[LimitHit, ...] = ()
+    """Limits that were reached. Those of the gateway are not here but in its record."""
     coverage: Coverage | None = None
 
 
@@ -98,11 +120,18 @@ class Isolation(Model, frozen=True, kw_only=True):
     """How the pod was sealed on this machine."""
 
     pod: str
-    """`bubblewrap` or, later, `docker`."""
+    """`bubblewrap` or `docker`."""
     kernel: str
     outer_user: Literal["root", "user"]
     uid_ranges: int
     """Number of mapped uid ranges: 2 when the tracee has a host uid of its own."""
+    runtime: str = ""
+    """Container runtime, e.g. `runc`, `runsc`; empty for the embedded pod."""
+    tracer_mode: str = "seccomp-bpf"
+    """How the tracer caught calls: `seccomp-bpf`, or `every-call` where the former loses some."""
+    self_test: str = ""
+    """`passed`: on this machine such a pod was seen to lose nothing; `not-completed`: that is not known. Empty in
+    bundles that are older than the test."""
 
 
 class FileEntry(Model, frozen=True, kw_only=True):

@@ -109,6 +109,19 @@ class LimitRecord(Record, frozen=True, kw_only=True, tag="limit"):
     what: str
 
 
+class LossRecord(Record, frozen=True, kw_only=True, tag="loss"):
+    """How much the gateway did not record or answer, since `ts` and for about a second."""
+
+    name: str
+    """The limit: `gateway-bytes` or `connections`."""
+    limit: int
+    """What it allows: bytes of records in the run, or connections open at one time."""
+    count: int
+    """Records not written, or connections closed unread."""
+    size: int = 0
+    """Bytes of the records not written."""
+
+
 class EndRecord(Record, frozen=True, kw_only=True, tag="end"):
     """The gateway ended in order. The last record; without it the file tells less than there was."""
 
@@ -117,7 +130,15 @@ class EndRecord(Record, frozen=True, kw_only=True, tag="end"):
 
 
 GatewayRecord: TypeAlias = (
-    DnsRecord | ConnectionRecord | TlsRecord | HttpRecord | RawRecord | DatagramRecord | LimitRecord | EndRecord
+    DnsRecord
+    | ConnectionRecord
+    | TlsRecord
+    | HttpRecord
+    | RawRecord
+    | DatagramRecord
+    | LimitRecord
+    | LossRecord
+    | EndRecord
 )
 
 

@@ -9,7 +9,8 @@ import msgspec
 
 from collector.attempts import Network
 from collector.events import Source
-from collector.manifest import Image, Isolation, Package, PhaseStatus, Profile
+from collector.manifest import Image, Isolation, LimitHit, Package, PhaseStatus, Profile
+from collector.resources import ResourceReport
 from collector.tree import ProcessTree
 from collector.verdict import VerdictName
 
@@ -59,8 +60,11 @@ class PhaseReport(msgspec.Struct, frozen=True, kw_only=True):
     trace: TraceReport
     survivors: int
     """Processes still alive when the phase's own command had ended."""
-    limits: tuple[str, ...]
+    limits: tuple[LimitHit, ...]
+    """Limits that were reached, the gateway's included, in order of name."""
     output_truncated: bool
+    resources: ResourceReport | None
+    """What it used of the machine; `null` when no sample was taken."""
     coverage: CoverageReport | None
 
 

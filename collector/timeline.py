@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from collector import gateway
+from collector import gateway, limits
 from collector.actors import attribute
 from collector.bait import BaitScanner
 from collector.events import AnyEvent, NetworkConnect
+from collector.manifest import LimitHit
 from collector.network import Explainer
 from collector.processes import ProcessTable, ProcessTableBuilder
+from collector.resources import RESOURCES, Resources, read_samples
 from collector.syscalls import Trace, TraceCounts, read_trace
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Lines of the gateway's record that are no record."""
     gateway_limits: tuple[str, ...] = ()
     """What was not recorded or not searched because there was too much of it."""
+    gateway_hits: dict[str, tuple[LimitHit, ...]] = {}
+    """Limits of the gateway, by the phase in which they were reached."""
+    resources: Resources = Resources(phases={})
+    """What the phases used of the machine."""
 
 
 def build(bundle: Evidence) -> Timeline:
@@ -73,6 +79,7 @@ def build(bundle: Evidence) -> Timeline:
     table, traces = _traces(bundle)
     has_gateway = bundle.has(gateway.GATEWAY)
     log = gateway.read(bundle.lines(gateway.GATEWAY)) if has_gateway else gateway.GatewayLog()
+    samples = bundle.lines(RESOURCES) if bundle.has(RESOURCES) else ()
     traced = [event for trace in traces.values() for event in trace.events]
     sends = [send for trace in traces.values() for send in trace.sends]
     connects = [event for event in traced if isinstance(event, NetworkConnect)]
@@ -87,6 +94,8 @@ def build(bundle: Evidence) -> Timeline:
         traces={name: _counts(trace) for name, trace in traces.items()},
         gateway_unparsed=log.unparsed,
         gateway_limits=explainer.limits(),
+        gateway_hits=limits.by_phase(log.losses, manifest.phases),
+        resources=read_samples(samples, manifest.phases),
     )
 
 

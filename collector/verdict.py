@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from collector.limits import NO_GAP, words
 from collector.manifest import PHASES
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 VerdictName: TypeAlias = Literal["malicious", "suspicious", "clean", "inconclusive"]
 
-_NO_GAP: Final = frozenset({"output"})
-"""Limits that take nothing from the evidence: what a phase printed is kept for reading only."""
 _SUSPICIOUS: Final = frozenset({"critical", "high", "medium"})
 _NOT_FINISHED: Final = {
     "timed-out": "it ran out of time",
@@ -63,6 +62,8 @@ def gaps(manifest: Manifest, timeline: Timeline) -> Iterator[str]:
     """Yield a sentence for each part of the evidence that is missing, in the order of the phases."""
     if manifest.interrupted:
         yield "the run was interrupted before its end"
+    if manifest.isolation.self_test == "not-completed":
+        yield "the tracer is not known to see everything here: its self-test could not be completed"
     if not manifest.phases:
         yield "no phase was run"
     elif missing := [name for name in PHASES if name not in {phase.name for phase in manifest.phases}]:
@@ -70,12 +71,16 @@ def gaps(manifest: Manifest, timeline: Timeline) -> Iterator[str]:
     for phase in manifest.phases:
         yield from _unfinished(phase)
         yield from _trace_gaps(phase, timeline.traces.get(phase.name))
-        if limits := sorted(set(phase.limits) - _NO_GAP):
-            yield f"{phase.name} was held back by its limits: {', '.join(limits)}"
+        hits = (*phase.limits, *timeline.gateway_hits.get(phase.name, ()))
+        # A limit for which the phase was ended stands in the phase's own reason.
+        if told := sorted(words(hit) for hit in hits if hit.name not in NO_GAP and not hit.ended):
+            yield f"{phase.name} met its limits: {'; '.join(told)}"
     if timeline.gateway_unparsed:
         yield _not_understood(timeline.gateway_unparsed, "the network record")
     for limit in timeline.gateway_limits:
         yield f"the network record is incomplete: {limit}"
+    if timeline.resources.unparsed:
+        yield _not_understood(timeline.resources.unparsed, "the resource record")
 
 
 def _told(findings: Iterable[Finding]) -> list[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from sandbox import commands
+from sandbox import commands, docker_commands
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -75,6 +76,10 @@ def _complete_package(_context: click.Context, _parameter: click.Parameter, type
     return [CompletionItem(purl)] if typed and purl.startswith(typed) else [CompletionItem(typed, type="file")]
 
 
+def _complete_runtime(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+    return [name for name in docker_commands.runtimes() if name.startswith(typed)]
+
+
 @cli.command(epilog=_EXIT_CODES)
 @click.argument("package", shell_complete=_complete_package)
 @click.option(
@@ -90,6 +95,26 @@ def _complete_package(_context: click.Context, _parameter: click.Parameter, type
     show_default=True,
     help="Name of a shipped profile or path of a YAML file: phases, limits, persona, bait.",
 )
+@click.option(
+    "--pod",
+    type=click.Choice(["auto", "bubblewrap", "docker"]),
+    default="bubblewrap",
+    show_default=True,
+    envvar="FUMEHOOD_POD",
+    show_envvar=True,
+    help="What seals the package in. bubblewrap needs no daemon and no root. docker takes gVisor where it is "
+    "registered, else runc. auto takes the strongest that works here and says which and why (docs/docker.md).",
+)
+@click.option(
+    "--runtime",
+    default="",
+    metavar="NAME",
+    envvar="FUMEHOOD_RUNTIME",
+    show_envvar=True,
+    shell_complete=_complete_runtime,
+    help="Docker runtime of the pod, as the engine knows it: runsc (gVisor), runc or another. Not for bubblewrap, with "
+    "which the environment variable is left unread.",
+)
 @_FORMAT
 @_OUTPUT
 @_FAIL_ON
@@ -99,6 +124,8 @@ def run(
     package: str,
     artefact: Literal["auto", "wheel", "sdist"],
     profile: str,
+    pod: Literal["auto", "bubblewrap", "docker"],
+    runtime: str,
     form: Format,
     output: Path | None,
     fail_on: commands.FailOn,
@@ -117,7 +144,14 @@ def run(
       fumehood run ./thing-1.0-py3-none-any.whl --format json --output report.json
     """
     reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules)
-    return commands.run(package, artefact, profile, reporting, quiet=quiet)
+    if pod == "bubblewrap" and _from_environment("runtime"):
+        runtime = ""
+    return commands.run(package, artefact, profile, reporting, pod=pod, runtime=runtime, quiet=quiet)
+
+
+def _from_environment(parameter: str) -> bool:
+    """Whether a parameter was set for all commands, not for this one."""
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.ENVIRONMENT
 
 
 @cli.command(epilog=_EXIT_CODES)
@@ -179,6 +213,22 @@ def image() -> None:
 def build(profile: str) -> int:
     """Build the base root filesystem, unless it is there already. `fumehood run` does so by itself."""
     return commands.build_image(profile)
+
+
+@cli.group()
+def pods() -> None:
+    """Look after what pods leave in Docker."""
+
+
+@pods.command()
+def prune() -> int:
+    """Remove containers that a crash left, and images of pods that no container uses.
+
+    What runs that are going on use is left alone, and the next Docker pod makes the images that it needs again (in
+    about ten seconds). Every start of a Docker pod removes containers that a crash left too; the embedded pod leaves
+    nothing in Docker.
+    """
+    return docker_commands.prune_pods()
 
 
 @cli.command()

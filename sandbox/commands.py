@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collector.events import Event
     from collector.report import Report
     from collector.sigma.rule import RuleSet
+    from sandbox.pod.choose import PodName
 
 FailOn: TypeAlias = Literal["suspicious", "malicious", "never"]
 
@@ -80,17 +81,27 @@ def configure_logging(verbose: int) -> None:
     )
 
 
-def run(
-    package: str, artefact: Literal["auto", "wheel", "sdist"], profile: str, reporting: Reporting, *, quiet: bool
+def run(  # noqa: PLR0913 - the options of the command
+    package: str,
+    artefact: Literal["auto", "wheel", "sdist"],
+    profile: str,
+    reporting: Reporting,
+    *,
+    pod: PodName,
+    runtime: str,
+    quiet: bool,
 ) -> int:
     """Run a package, then report."""
+    from sandbox.pod.choose import Wanted, check
     from sandbox.profile import load_profile
     from sandbox.run import Job
     from sandbox.run import run as run_job
     from sandbox.terminal.progress import make_progress
 
     settings = Settings.from_environment(os.environ)
-    job = Job(package=package, artefact=artefact, profile=load_profile(profile))
+    wanted = Wanted(pod=pod, runtime=runtime)
+    check(wanted)
+    job = Job(package=package, artefact=artefact, profile=load_profile(profile), pod=wanted)
     # Mistakes in what comes after the run are told before it.
     _check_output(reporting.output)
     given = _load_rules(reporting.rules) if reporting.rules else None

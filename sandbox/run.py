@@ -23,8 +23,7 @@ from sandbox.images import BaseImage
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
 from sandbox.interruption import Interruption
 from sandbox.phases import pypi
-from sandbox.pod import outcome
-from sandbox.pod.bubblewrap import BubblewrapPod
+from sandbox.pod import choose, outcome
 from sandbox.pod.interface import GatewayPlan, Pod, PodPlan, Sample
 from sandbox.profile import Profile
 from sandbox.registry.cache import Cache
@@ -49,6 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A purl or the path of a local sdist or wheel."""
     artefact: Literal["sdist", "wheel", "auto"]
     profile: Profile
+    pod: choose.Wanted = choose.Wanted()
 
 
 class _Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,7 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
     planted: Planted
     environment: pypi.Environment
     configuration: PipConfiguration
+    pod: choose.Wanted
 
     @property
     def reaches_registry(self) -> bool:
@@ -120,6 +121,7 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
             planted=plant(job.profile),
             environment=pypi.Environment(home=job.profile.persona.home, python=image.image.python),
             configuration=configuration,
+            pod=job.pod,
         )
         _log.info("run starts", run=identifier, purl=artefact.purl, sha256=artefact.sha256)
         evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile)
@@ -164,7 +166,8 @@ def _run_in_pod(
         else:
             socket.touch()
         interruption = stack.enter_context(Interruption())
-        pod = stack.enter_context(BubblewrapPod(_pod_plan(this, socket, interruption), directory))
+        plan = _pod_plan(this, socket, interruption)
+        pod = stack.enter_context(choose.choose(this.pod, plan, directory, settings.cache, progress.step))
         meanwhile()
         phases = _run_phases(this, pod, progress, interruption)
         unfinished = pod.stop()
@@ -228,6 +231,7 @@ def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod
 def _pod_plan(this: _Run, socket: Path, interruption: Interruption) -> PodPlan:
     authority = create_authority()
     return PodPlan(
+        run=this.identifier,
         rootfs=this.image.rootfs,
         artefact=this.artefact.path,
         user=this.profile.persona.user,

@@ -1,4 +1,4 @@
-"""The tracer's command line: which system calls are recorded, and how.
+"""The tracer's command line: which system calls are recorded and which are refused, and how.
 
 An explicit list, with `--seccomp-bpf`, so that calls outside it run at full speed. The whole `file` class would add
 stat and access storms that cost most and tell least; probes by `stat` alone are therefore not seen (docs/threat-model).
@@ -6,12 +6,16 @@ stat and access storms that cost most and tell least; probes by `stat` alone are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from sandbox.system_calls import system_calls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_COSTLY = ("socket",)
+"""Traced where every call stops anyway: there, gVisor, the tracer cannot ask the kernel what a socket is."""
 STRING_BYTES = 4096
 """Longer strings are cut by strace, which marks them; the collector counts them."""
 
@@ -22,28 +26,65 @@ CALLS: tuple[str, ...] = (
     *("unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "mknod", "mknodat"),
     *("dup2", "dup3", "chdir", "fchdir"),
     *("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg"),
-    *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kill", "tkill"),
-    *("memfd_create", "mount", "umount2", "setns", "unshare", "pivot_root", "chroot"),
-    *("open_tree", "move_mount", "fsopen", "fsmount", "mount_setattr"),
-    *("init_module", "finit_module", "bpf", "io_uring_setup", "userfaultfd", "perf_event_open", "keyctl"),
+    *("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "memfd_create"),
     *("setuid", "setgid", "setreuid", "setresuid", "personality"),
 )
+"""Recorded beside those that are refused (sandbox/system_calls.toml)."""
 
 
-def command(strace: str, trace: Path, tracee: Sequence[str]) -> list[str]:
-    """The command that runs `tracee` and writes every traced call of it and its descendants to `trace`."""
+TracerMode: TypeAlias = Literal["seccomp-bpf", "every-call"]
+"""Whether the kernel stops only traced calls (fast), or all of them; see `sandbox.pod.selftest`."""
+
+
+OUTSIDE = ("--decode-pids=pidns",)
+"""For a tracer outside the package's pid namespace: tells its ids of processes beside the package's."""
+BESIDE = ("--daemonize=session",)
+"""For a tracer in it: the traced command is then our own child, and the tracer goes on after its end. Nothing between
+the two sets up namespaces, so those calls are refused as well."""
+
+
+def command(
+    strace: str,
+    trace: Path,
+    tracee: Sequence[str],
+    mode: TracerMode = "seccomp-bpf",
+    options: Sequence[str] = OUTSIDE,
+) -> list[str]:
+    """The command that runs `tracee` and writes every traced call of it and its descendants to `trace`.
+
+    Args:
+        strace: Path of strace.
+        trace: File that it writes.
+        tracee: The command to trace.
+        mode: How calls are caught.
+        options: `OUTSIDE` or `BESIDE`.
+    """
     return [
         strace,
         "--follow-forks",
-        "--seccomp-bpf",
-        "--decode-pids=pidns",
+        *(["--seccomp-bpf"] if mode == "seccomp-bpf" else []),
+        *options,
         "--decode-fds=all",
         "--absolute-timestamps=format:unix,precision:us",
         f"--string-limit={STRING_BYTES}",
         "--quiet=attach,thread-execve",
         "--signal=!SIGCHLD",
-        f"--trace={','.join(CALLS)}",
+        f"--trace={','.join(_recorded(mode))}",
+        *_refusals("tracer", *(("kernel",) if options == BESIDE else ())),
         f"--output={trace}",
         "--",
         *tracee,
     ]
+
+
+def _recorded(mode: TracerMode) -> tuple[str, ...]:
+    calls = (*CALLS, *system_calls().refused("tracer", "kernel"), *(_COSTLY if mode == "every-call" else ()))
+    return tuple(dict.fromkeys(calls))
+
+
+def _refusals(*answers: str) -> list[str]:
+    """Options that make the tracer answer these calls itself; they stand in the trace, and nothing is done."""
+    by_error: dict[str, list[str]] = {}
+    for call, error in system_calls().refused(*answers).items():
+        by_error.setdefault(error, []).append(call)
+    return [f"--inject={','.join(calls)}:error={error}" for error, calls in by_error.items()]

@@ -10,6 +10,8 @@ from collector.strace import Descriptor
 from collector.syscalls.paths import absolute, decoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from collector.processes import LiveProcess
     from collector.syscalls.step import Handler, Step
 
@@ -90,6 +92,8 @@ def _accessed(place: int) -> Handler:
             return step.unreadable()
         if not _own(step, pid):
             step.emit(ProcessAccess, call=step.call.name, target=max(pid, 0))
+        elif not step.succeeded:
+            _noted(step)
         return True
 
     return handle
@@ -103,25 +107,35 @@ def _ptrace(step: Step) -> bool:
     return True
 
 
-def _pidfd_getfd(step: Step) -> bool:
+def _pidfd(step: Step) -> int:
+    """The process behind a descriptor that is the first argument, as the tracer sees it; 0 when unknown."""
     file = step.value(0)
     match = _PIDFD.match(file.target) if isinstance(file, Descriptor) else None
-    pid = 0 if match is None else int(match[1])
+    return 0 if match is None else int(match[1])
+
+
+def _pidfd_getfd(step: Step) -> bool:
+    pid = _pidfd(step)
     if pid == 0 or not _own(step, pid):
         step.emit(ProcessAccess, call="pidfd_getfd", target=pid)
+    elif not step.succeeded:
+        _noted(step)
     return True
 
 
-def _kill(step: Step) -> bool:
-    if step.word(0) == b"0" or step.word(1) in _HARMLESS_SIGNALS or step.errno == "ESRCH":
-        return True  # The process's own group, a question, or nobody.
-    pid = _pid(step, 0)
-    if pid is None:
-        return step.unreadable()
-    # A process looks after its own children.
-    if not _looks_after(step, pid):
-        step.emit(ProcessAccess, call=step.call.name, target=pid)
-    return True
+def _signals(place: int, process: Callable[[Step], int | None]) -> Handler:
+    def handle(step: Step) -> bool:
+        if step.word(0) == b"0" or step.word(place) in _HARMLESS_SIGNALS or step.errno in {"ESRCH", "EBADF"}:
+            return True  # The process's own group, a question, or nobody.
+        pid = process(step)
+        if pid is None:
+            return step.unreadable()
+        # A process looks after its own children.
+        if not _looks_after(step, pid):
+            step.emit(ProcessAccess, call=step.call.name, target=pid)
+        return True
+
+    return handle
 
 
 def _looks_after(step: Step, pid: int) -> bool:
@@ -135,23 +149,15 @@ def _looks_after(step: Step, pid: int) -> bool:
 HANDLERS: Final[dict[str, Handler]] = {
     **dict.fromkeys(
         (
-            "mount",
-            "umount2",
-            "setns",
-            "pivot_root",
-            "chroot",
-            "open_tree",
-            "move_mount",
-            "fsopen",
-            "fsmount",
-            "mount_setattr",
-            "init_module",
-            "finit_module",
-            "bpf",
-            "io_uring_setup",
-            "userfaultfd",
-            "perf_event_open",
-            "keyctl",
+            *("mount", "umount2", "setns", "pivot_root", "chroot", "open_by_handle_at"),
+            *("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"),
+            *("bpf", "init_module", "finit_module", "delete_module", "create_module", "query_module"),
+            *("get_kernel_syms", "kexec_load", "kexec_file_load"),
+            *("io_uring_setup", "io_uring_enter", "io_uring_register"),
+            *("userfaultfd", "perf_event_open", "lookup_dcookie", "nfsservctl", "_sysctl", "uselib", "modify_ldt"),
+            *("add_key", "request_key", "keyctl", "kcmp"),
+            *("reboot", "swapon", "swapoff", "acct", "quotactl", "quotactl_fd", "settimeofday", "clock_settime"),
+            *("iopl", "ioperm", "syslog", "vhangup"),
         ),
         _noted,
     ),
@@ -168,8 +174,9 @@ HANDLERS: Final[dict[str, Handler]] = {
     "process_vm_readv": _accessed(0),
     "process_vm_writev": _accessed(0),
     "pidfd_getfd": _pidfd_getfd,
-    "kill": _kill,
-    "tkill": _kill,
+    **dict.fromkeys(("kill", "tkill", "rt_sigqueueinfo"), _signals(1, lambda step: _pid(step, 0))),
+    **dict.fromkeys(("tgkill", "rt_tgsigqueueinfo"), _signals(2, lambda step: _pid(step, 0))),
+    "pidfd_send_signal": _signals(1, _pidfd),
 }
 IGNORED: Final = frozenset({"setsid", "setgid"})
 """Traced, but no event."""

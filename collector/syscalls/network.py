@@ -24,6 +24,7 @@ _MAX_SENT: Final = 64 * 1024 * 1024
 _PORT_DIGITS: Final = 5
 _SOCKET: Final = re.compile(rb"([A-Z]+)(v6)?:\[(.*)\]\Z", re.DOTALL)
 _PROTOCOLS: Final = {b"TCP": "tcp", b"UDP": "udp", b"UDPLITE": "udp", b"PING": "icmp", b"ICMP": "icmp", b"RAW": "raw"}
+_KINDS: Final = {b"SOCK_STREAM": "tcp", b"SOCK_DGRAM": "udp", b"SOCK_RAW": "raw"}
 _INTERNET: Final = frozenset({b"AF_INET", b"AF_INET6"})
 _HARMLESS: Final = frozenset({b"AF_UNSPEC", b"AF_NETLINK"})
 
@@ -110,6 +111,26 @@ def _peer(step: Step, descriptor: Descriptor) -> Peer | None:
     return known if isinstance(known, Peer) else None
 
 
+def _socket(step: Step) -> bool:
+    """Keep what a socket is: not every kernel (gVisor's) lets the tracer ask later."""
+    made = step.call.descriptor()
+    if made is None or step.word(0) not in _INTERNET:
+        return True
+    protocol = _KINDS.get(step.word(1).partition(b"|")[0])
+    if protocol is not None:
+        ping = protocol == "udp" and step.word(2).startswith(b"IPPROTO_ICMP")
+        step.out.sockets[made.target] = "icmp" if ping else protocol
+    return True
+
+
+def _protocol(step: Step, socket: Value | None) -> str:
+    """The protocol of a socket: as annotated, else as it was made."""
+    if not isinstance(socket, Descriptor):
+        return "unknown"
+    annotated = _ends(socket.target)[0]
+    return step.out.sockets.get(socket.target, "unknown") if annotated == "unknown" else annotated
+
+
 def _connect(step: Step) -> bool:
     address = read_address(step.value(1))
     if address is None:
@@ -124,7 +145,7 @@ def _dialled(step: Step, address: Address) -> bool:
             step.emit(NetworkUnix, path=address.path if abstract else absolute(address.path, step.process.cwd))
     elif address.family in _INTERNET:
         socket = step.value(0)
-        protocol = _ends(socket.target)[0] if isinstance(socket, Descriptor) else "unknown"
+        protocol = _protocol(step, socket)
         # Under way is not failed: every dial with a time limit answers so.
         errno = "" if step.errno == "EINPROGRESS" else step.errno
         if step.errno in {"EALREADY", "EISCONN"}:
@@ -142,7 +163,7 @@ def _bind(step: Step) -> bool:
     if address is None:
         return step.unreadable()
     if address.family in _INTERNET and address.port:
-        protocol = _ends(socket.target)[0] if isinstance(socket, Descriptor) else "unknown"
+        protocol = _protocol(step, socket)
         _listening(step, protocol, address.ip, address.port)
     elif address.family == b"AF_PACKET":
         step.emit(KernelCall, call="bind", args=decoded(step.call.raw))
@@ -205,7 +226,7 @@ def _message(step: Step, head: Value | None, fast_open: bool) -> bool:
 def _sent(step: Step, to: Value | None, data: bytes, fast_open: bool) -> bool:
     socket = step.value(0)
     address = read_address(to)
-    protocol = _ends(socket.target)[0] if isinstance(socket, Descriptor) else "unknown"
+    protocol = _protocol(step, socket)
     if protocol == "tcp" or fast_open:
         # What TCP carries comes from the gateway; only data sent with the dial itself is a dial nobody else shows.
         return _dialled(step, address) if fast_open and address is not None else True
@@ -239,6 +260,7 @@ def _duplicated(step: Step) -> bool:
 
 
 HANDLERS: Final[dict[str, Handler]] = {
+    "socket": _socket,
     "connect": _connect,
     "bind": _bind,
     "listen": _listen,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -27,7 +28,16 @@ _HANDLERS: Final[dict[str, Handler]] = {
 }
 _Threaded: TypeAlias = Call | Exit | Signal | Note
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
-_FORKS: Final = frozenset({"clone", "clone3", "fork", "vfork"})
+_FORKS: Final[dict[str, frozenset[int]]] = {
+    "clone": frozenset({56, 120}),
+    "clone3": frozenset({435}),
+    "fork": frozenset({57, 2}),
+    "vfork": frozenset({58, 190}),
+}
+"""Calls that make processes, with their numbers on x86_64 (and x32, less a bit) and i386."""
+
+_NUMBER_BITS: Final = 0x3FFFFFFF
+_REFUSED_CALL: Final = re.compile(rb"si_syscall=(?:__NR_)?([0-9A-Za-z_]+)")
 
 
 def read_trace(
@@ -72,6 +82,8 @@ class _Reader:
         """Items of threads whose fork has not been seen to return yet."""
         self._forking: list[tuple[LiveProcess, Call]] = []
         """Forks whose child is unknown: never returned, or returned a pid nobody translated."""
+        self._foreign: set[int] = set()
+        """Threads whose last call came through another interface than x86_64's."""
 
     def counted(self, lines: Iterable[bytes]) -> Iterable[bytes]:
         """Passes the lines on and counts those that hold something."""
@@ -111,20 +123,30 @@ class _Reader:
             self._call(item, process)
         elif isinstance(item, Exit):
             self._exit(item)
-        elif process.ours and isinstance(item, Note) and item.kind == "abi":
-            self._remarked(item, process, "abi", item.text)
-        elif process.ours and isinstance(item, Signal) and item.name == "SIGSYS":
-            # The pod's seccomp profile refused a call, perhaps one that is not traced.
-            self._remarked(item, process, "seccomp", decoded(item.raw))
+        elif isinstance(item, Note) and item.kind == "abi":
+            self._foreign_interface(item, process)
+        elif process.ours and isinstance(item, Signal) and item.name == "SIGSYS" and b"=SYS_SECCOMP" in item.raw:
+            # The pod's filter refused a call, perhaps one that is not traced.
+            refused = _REFUSED_CALL.search(item.raw)
+            self._remarked(item, process, decoded(refused[1]) if refused else "seccomp", decoded(item.raw), "SIGSYS")
         return None
 
-    def _remarked(self, item: Note | Signal, process: LiveProcess, call: str, text: str) -> None:
+    def _foreign_interface(self, item: Note, process: LiveProcess) -> None:
+        if "64 bit" in item.text:
+            self._foreign.discard(item.pid)
+        else:
+            self._foreign.add(item.pid)
+        if process.ours:
+            self._remarked(item, process, "abi", item.text)
+
+    def _remarked(self, item: Note | Signal, process: LiveProcess, call: str, text: str, errno: str = "") -> None:
         self._out.events.append(
             KernelCall(
                 ts=item.ts,
                 phase=self._out.phase_at(item.ts),
                 pid=process.pid,
                 source=Source(self._out.source, item.line),
+                errno=errno,
                 call=call,
                 args=text,
             )
@@ -136,6 +158,10 @@ class _Reader:
             if self._root is None and programs.is_command(step, self._argv):
                 self._root = process
                 process.ours, process.started, process.parent = True, call.ts, None
+            elif self._root is not None and call.ts > self._root.started and not _closes_descriptors(step):
+                # By now the pod's own processes only wait. The package may write into the memory of its process 1
+                # (docs/threat-model.md): one that acts was taken over, and its acts are the package's.
+                process.ours = True
             else:
                 self._pod_call(step)
                 return
@@ -177,8 +203,13 @@ class _Reader:
         if flags is None:
             self._lost(call.line)
             flags = b""
-        if process.ours and (b"CLONE_NEW" in flags or b"CLONE_UNTRACED" in flags):
-            step.emit(KernelCall, call=call.name, args=decoded(flags))
+        telling = process.ours and (b"CLONE_NEW" in flags or b"CLONE_UNTRACED" in flags)
+        # A call that the pod's filter ends with SIGSYS gives back its own number, which looks like a child's.
+        ended = (telling or call.pid in self._foreign) and (call.result or 0) & _NUMBER_BITS in _FORKS[call.name]
+        if telling:
+            step.emit(KernelCall, call=call.name, args=decoded(flags), errno="SIGSYS" if ended else None)
+        if ended or (telling and call.result is None):
+            return None
         if call.errno or (call.result is not None and call.result < 0):
             return None  # Failed, or interrupted: it is then made anew.
         child = call.outer_pid
@@ -245,6 +276,11 @@ class _Reader:
         else:
             return
         self._drain(deque(items))
+
+
+def _closes_descriptors(step: Step) -> bool:
+    """Whether it is how bubblewrap's process 1 begins to close its descriptors, perhaps after the command's start."""
+    return step.call.name == "openat" and step.text(1) == "self/fd" and step.word(2).startswith(b"O_RDONLY")
 
 
 def _clone_flags(step: Step) -> bytes | None:

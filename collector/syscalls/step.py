@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from collector.events import AnyEvent, Source
 from collector.strace import Argument, Call, Descriptor, Group, Text, Value, Word
-from collector.syscalls.paths import absolute, decoded, named_descriptor
+from collector.syscalls.paths import MAX_TEXT, absolute, decoded, named_descriptor
 
 if TYPE_CHECKING:
     from collector.processes import LiveProcess, ProcessTableBuilder
@@ -29,6 +29,8 @@ class Output:
         self.events: list[AnyEvent] = []
         self.sends: list[Send] = []
         self.sent_bytes = 0
+        self.sockets: dict[bytes, str] = {}
+        """Protocol by a socket's name (`socket:[7]`), where the trace tells how it was made."""
 
     def phase_at(self, ts: float) -> str:
         """The phase an event belongs to: what survives its phase until `linger` acts in `linger`."""
@@ -131,7 +133,14 @@ class Step:
     def path(self, index: int, base: int | None = None) -> str | None:
         """The path at this place made absolute; None when strace could not read it."""
         text = self.text(index)
-        return None if text is None else absolute(text, self.base(base))
+        if text is None:
+            return None
+        found = absolute(text, self.base(base))
+        if len(found) >= MAX_TEXT:
+            # No path that the kernel takes at once is so long. Reached by steps it is, and is cut: names below can no
+            # longer be told apart, so that a secret that was moved there would be read unseen.
+            self.malformed = True
+        return found
 
     def unreadable(self) -> bool:
         """Whether a missing path or address is no loss: the call failed or never returned."""

@@ -60,6 +60,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Names whose GET and HEAD go down that socket."""
     metadata: Metadata = Metadata()
     limits: Limits = Limits()
+    until_eof: bool = False
+    """Stop when standard input ends too: the gateway then does not outlive its worker."""
 
 
 def load(path: Path) -> GatewayConfig:

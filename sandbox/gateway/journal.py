@@ -8,8 +8,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from collector.records import EndRecord, GatewayRecord, LimitRecord
+from collector.records import EndRecord, GatewayRecord, LimitRecord, LossRecord
 from sandbox.errors import SandboxError
+
+_LOSSES_EVERY = 1.0
+"""Seconds for which losses are added up: enough to tell in which phase they were, and never a flood of lines."""
 
 
 class JournalError(SandboxError):
@@ -26,7 +29,9 @@ class Journal:
 
     def __init__(self, out: BinaryIO, max_bytes: int) -> None:
         self._out = out
+        self._max = max_bytes
         self._left = max_bytes
+        self._losses: dict[str, LossRecord] = {}
         self._said: set[str] = set()
         self._dropped: Counter[str] = Counter()
         self._written = 0
@@ -39,6 +44,7 @@ class Journal:
             self._left = 0
             self._dropped[type(record).__name__] += 1
             self.limit("bytes of records: later ones are only counted")
+            self.lost("gateway-bytes", self._max, len(line))
             return
         self._left -= len(line)
         self._put(line)
@@ -49,8 +55,28 @@ class Journal:
             self._said.add(what)
             self._put(self._encoder.encode(LimitRecord(ts=time.time(), what=what)) + b"\n")
 
+    def lost(self, name: str, limit: int, size: int = 0) -> None:
+        """Count one record that was not written, or one connection that was not answered.
+
+        Args:
+            name: The limit, as in `LossRecord`.
+            limit: What it allows.
+            size: Bytes that were not written.
+        """
+        now = time.time()
+        before = self._losses.get(name)
+        if before is not None and 0 <= now - before.ts < _LOSSES_EVERY:
+            count, size = before.count + 1, before.size + size
+            self._losses[name] = msgspec.structs.replace(before, count=count, size=size)
+            return
+        self._losses[name] = LossRecord(ts=now, name=name, limit=limit, count=1, size=size)
+        if before is not None:
+            self._put(self._encoder.encode(before) + b"\n")
+
     def close(self) -> None:
-        """Say how many records were dropped, if any, and that this is the end; the file stays the caller's."""
+        """Say what was lost, if anything, and that this is the end; the file stays the caller's."""
+        for loss in self._losses.values():
+            self._put(self._encoder.encode(loss) + b"\n")
         if self._dropped:
             counts = ", ".join(f"{count} {name}" for name, count in sorted(self._dropped.items()))
             self.limit(f"not written: {counts}")

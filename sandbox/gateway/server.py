@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -59,6 +60,7 @@ class Gateway:
             self._count += 1
             if len(self._tasks) >= self._services.limits.connections:
                 self._services.journal.limit("open connections: later ones were closed unread")
+                self._services.journal.lost("connections", self._services.limits.connections)
                 connection.close()
                 continue
             task = asyncio.create_task(self._serve(connection, self._count))
@@ -99,6 +101,9 @@ async def serve(config: GatewayConfig) -> None:
         loop.set_exception_handler(watch)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, watch.stopping.set)
+        if config.until_eof:
+            loop.add_reader(0, watch.hear)
+            stack.callback(loop.remove_reader, 0)
         services = _services(config, journal)
         gateway = Gateway(services)
         listeners = [stack.enter_context(_catch_all(config.tcp_port)), *_dns_listeners(config.dns_port, stack)]
@@ -127,6 +132,11 @@ class _Watch:
         self._journal = journal
         self.stopping = asyncio.Event()
         self.failure: JournalError | None = None
+
+    def hear(self) -> None:
+        """Standard input has something to say, which can only be that it ended."""
+        if not os.read(0, 1024):
+            self.stopping.set()
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

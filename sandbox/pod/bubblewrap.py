@@ -18,16 +18,13 @@ from sandbox.pod.interface import RESULT_FD, PhaseCommand, PodPlan, Sample
 from sandbox.pod.namespaces import Namespaces
 from sandbox.pod.tools import Tools, find_tools
 from sandbox.pod.traced import Kept, TracedPhase
+from sandbox.pod.watch import SAMPLE_EVERY, Recorder, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
-
-_MEGABYTE = 1 << 20
-_DISK_RESERVE = 16 * _MEGABYTE
-"""Left on the disk with the evidence, so that what was seen can still be sealed."""
 
 
 class BubblewrapPod:
@@ -48,14 +45,14 @@ class BubblewrapPod:
         self._tools: Tools = find_tools()
         self._phases: list[TracedPhase] = []
         self._overgrown: list[str] = []
-        self._cut: list[TracedPhase] = []
-        self._samples: list[Sample] = []
+        self._recorder = Recorder()
         self._namespaces = Namespaces(plan, directory, self._tools)
         self.isolation = Isolation(
             pod="bubblewrap",
             kernel=platform.release(),
             outer_user="root" if os.getuid() == 0 else "user",
             uid_ranges=self._namespaces.ranges,
+            tracer_mode=plan.tracer_mode,
         )
 
     def __enter__(self) -> Self:
@@ -91,7 +88,10 @@ class BubblewrapPod:
 
         phase = TracedPhase(command.name, kept, self._namespaces.first, start, reports=command.reports_coverage)
         self._phases.append(phase)
-        ended = phase.wait(until, lambda: self._limit_hit(trace, phase, note), self._samples.append)
+        watch = self._watch(phase, self._phases[:-1])
+        ended = phase.wait(until, lambda: _look(watch, phase, note))
+        # Once more, while what the phase has left can be seen.
+        ended = ended or (watch.measure() if phase.alive() else "")
         reported = outcome.coverage(phase.result()) if command.reports_coverage else None
         survives = not ended and phase.alive(patience=0.2)
         whole = survives or phase.end()
@@ -108,41 +108,22 @@ class BubblewrapPod:
             survivors=len(phase.processes()) if survives else 0,
             coverage=reported,
         )
-        return outcome.judged(record, ended, command, phase, kept.stderr)
+        self._overgrown += watch.overgrown
+        hits = (*watch.hits, *outcome.cut(self._plan.limits, *phase.printed))
+        return outcome.judged(record, ended, command, phase, kept.stderr, hits=hits)
+
+    def _watch(self, current: TracedPhase | None, earlier: Sequence[TracedPhase]) -> Watch:
+        return Watch(self._plan, self._directory, self._namespaces, self._recorder, current, earlier)
 
     def _traced_command(self, trace: Path, descriptors: tuple[int, int], argv: Sequence[str]) -> list[str]:
         plan = self._plan
         spaces = self._namespaces
         inner = [*tracee.tracee(self._tools, spaces.stage, plan.home, plan.hostname, descriptors), *argv]
         inner = tracee.unprivileged(self._tools, inner, own_uid=spaces.ranges > 1)
-        traced = tracer.command(self._tools.strace, trace, tracee.limited(self._tools, self._plan.limits, inner))
+        limited = tracee.limited(self._tools, plan.limits, inner)
+        traced = tracer.command(self._tools.strace, trace, limited, plan.tracer_mode)
         entered = ["--user", "--mount", "--net", "--ipc", "--pid"]
         return [self._tools.nsenter, f"--target={spaces.first}", "--preserve-credentials", *entered, "--", *traced]
-
-    def _limit_hit(self, trace: Path, phase: TracedPhase, note: Callable[[str], None]) -> str:
-        if self._plan.interrupted():
-            return outcome.INTERRUPTED
-        if not self._namespaces.alive:
-            return outcome.POD
-        try:
-            size = trace.stat().st_size
-        except FileNotFoundError:
-            return ""
-        disk = os.statvfs(self._directory)
-        if disk.f_bavail * disk.f_frsize < _DISK_RESERVE:
-            return outcome.DISK
-        self._end_overgrown(self._phases[:-1])
-        if phase.output_truncated and phase not in self._cut:
-            self._cut.append(phase)
-            note("output is cut at its limit")
-        return outcome.TRACE if size > self._plan.limits.trace_mb * _MEGABYTE else ""
-
-    def _end_overgrown(self, phases: Sequence[TracedPhase]) -> None:
-        """End survivors whose traces have grown over the limit meanwhile."""
-        for phase in phases:
-            if phase.alive() and phase.trace.stat().st_size > self._plan.limits.trace_mb * _MEGABYTE:
-                phase.end()
-                self._overgrown.append(phase.name)
 
     def linger(self, seconds: float) -> Phase:
         """Watch survivors; see `Pod.linger`."""
@@ -150,17 +131,17 @@ class BubblewrapPod:
         until = time.monotonic() + seconds
         survivors = [phase for phase in self._phases if phase.alive()]
         count = sum(len(phase.processes()) for phase in survivors)
-        while time.monotonic() < until and any(phase.alive() for phase in survivors) and not self._plan.interrupted():
-            self._end_overgrown(self._phases)
-            self._samples.extend(phase.sample() for phase in survivors if phase.alive())
-            time.sleep(min(0.25, max(until - time.monotonic(), 0)))
+        watch = self._watch(None, survivors)
+        while time.monotonic() < until and any(phase.alive() for phase in survivors) and not watch.look():
+            time.sleep(min(SAMPLE_EVERY, max(until - time.monotonic(), 0)))
+        self._overgrown += watch.overgrown
         left = sum(len(phase.processes()) for phase in survivors if phase.alive())
         reason = f"{count} processes had outlived their phase, {left} were ended" if survivors else ""
         # What still ran might have acted a moment later: that is not the same as having seen everything.
         # The tracer knows best: it ends with the last of what it traces, also where we could not count.
         lives = any(phase.alive(patience=0.2) for phase in survivors)
         status: Literal["timed-out", "completed"] = "timed-out" if left or lives else "completed"
-        return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time())
+        return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time(), limits=watch.hits)
 
     def stop(self) -> tuple[str, ...]:
         """End everything; see `Pod.stop`."""
@@ -173,4 +154,10 @@ class BubblewrapPod:
 
     def samples(self) -> tuple[Sample, ...]:
         """See `Pod.samples`."""
-        return tuple(self._samples)
+        return self._recorder.samples()
+
+
+def _look(watch: Watch, phase: TracedPhase, note: Callable[[str], None]) -> str:
+    if phase.output_truncated:
+        note("output is cut at its limit")
+    return watch.look()

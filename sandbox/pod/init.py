@@ -2,8 +2,9 @@
 
 Started by `sandbox.pod.bubblewrap` as `python -m sandbox.pod.init`. It reads one JSON `InitPlan` on a line of its
 standard input and answers one line a step: `namespaces` (then waits for `mapped`), and `ready` or `error TEXT`.
-When it reads `stop`, when its standard input closes because the worker was killed, or when the gateway dies, it exits,
-and the kernel ends every process of the pod with it.
+Then it answers each `disk` with the space of the pod's file system: bytes in all, bytes free, files that may still be
+made. When it reads `stop`, when its standard input closes because the worker was killed, or when the gateway dies, it
+exits, and the kernel ends every process of the pod with it.
 """
 
 from __future__ import annotations
@@ -18,27 +19,10 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox.pod import kernel
+from sandbox.pod import kernel, network
 
 _PATIENCE = 5.0
 """Seconds the gateway may take to write what is pending."""
-RULES = """
-table inet pod {{
-  chain dialled {{
-    type nat hook output priority -100;
-    udp dport 53 redirect to :{dns}
-    tcp dport 53 redirect to :{dns}
-    ip daddr 127.0.0.0/8 return
-    ip6 daddr ::1 return
-    meta l4proto tcp redirect to :{tcp}
-  }}
-  chain unanswered {{
-    type filter hook output priority 0;
-    icmp type destination-unreachable drop
-    icmpv6 type destination-unreachable drop
-  }}
-}}
-"""
 
 
 class InitPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,17 +112,6 @@ def _place(plan: InitPlan, name: str, mode: int) -> Path:
     return path
 
 
-def _seal_network(plan: InitPlan) -> None:
-    batch = "link set lo up\nroute add local 0.0.0.0/0 dev lo\n"
-    subprocess.run([plan.ip, "-batch", "-"], input=batch, text=True, check=True, capture_output=True)
-    # A kernel without IPv6 has no such route to add, and nothing to leak by it either.
-    if Path("/proc/net/if_inet6").exists():
-        six = [plan.ip, "-6", "route", "add", "local", "::/0", "dev", "lo"]
-        subprocess.run(six, check=True, capture_output=True)
-    rules = RULES.format(dns=plan.dns_port, tcp=plan.tcp_port)
-    subprocess.run([plan.nft, "-f", "-"], input=rules, text=True, check=True, capture_output=True)
-
-
 def _start_gateway(plan: InitPlan) -> subprocess.Popen[bytes]:
     with Path(plan.gateway_log).open("wb") as log:
         gateway = subprocess.Popen(
@@ -167,7 +140,7 @@ def _process_one(plan: InitPlan) -> int:
         os.setgid(0)
         os.setuid(0)
         _make_file_systems(plan)
-        _seal_network(plan)
+        network.seal(plan.ip, plan.nft, plan.tcp_port, plan.dns_port)
         gateway = _start_gateway(plan)
     except subprocess.CalledProcessError as error:
         _say(f"error {error.cmd[0]}: {error.stderr or error.stdout or error}".replace("\n", " "))
@@ -176,10 +149,10 @@ def _process_one(plan: InitPlan) -> int:
         _say(f"error {error}".replace("\n", " "))
         return 1
     _say("ready")
-    return _hold(gateway)
+    return _hold(gateway, plan.stage)
 
 
-def _hold(gateway: subprocess.Popen[bytes]) -> int:
+def _hold(gateway: subprocess.Popen[bytes], stage: str) -> int:
     """Keep the pod until the worker says `stop`, the worker is gone, or the gateway is."""
     watched = os.pidfd_open(gateway.pid)
     # The orphans of ended phases come to us; ignored, the kernel buries them.
@@ -192,7 +165,11 @@ def _hold(gateway: subprocess.Popen[bytes]) -> int:
         said = os.read(0, 4096)
         if not said:
             return 1
-        if said.strip() == b"stop":
+        words = said.split()
+        if b"disk" in words:
+            space = os.statvfs(stage)
+            _say(f"{space.f_blocks * space.f_frsize} {space.f_bfree * space.f_frsize} {space.f_ffree}")
+        if b"stop" in words:
             # bubblewrap stands between: it would die of the signal, and take the gateway with it before its last word.
             for child in Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text(encoding="ascii").split():
                 os.kill(int(child), signal.SIGTERM)
@@ -204,7 +181,10 @@ def _hold(gateway: subprocess.Popen[bytes]) -> int:
 def main() -> int:
     """Make the namespaces and become the parent of process 1."""
     kernel.die_with_parent(signal.SIGKILL)
-    plan = msgspec.json.decode(_line(), type=InitPlan)
+    line = _line()
+    if not line.endswith(b"\n"):
+        return 1  # The worker was killed while it wrote.
+    plan = msgspec.json.decode(line, type=InitPlan)
     flags = kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET | kernel.CLONE_NEWPID
     try:
         kernel.unshare(flags | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)

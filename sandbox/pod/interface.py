@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
+from collector import resources
 from sandbox.profile import Limits, PhaseBudget
+from sandbox.tracer import TracerMode
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +32,8 @@ class GatewayPlan(msgspec.Struct, frozen=True, kw_only=True):
 class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a pod is made from."""
 
+    run: str
+    """Id of the run, as in its manifest."""
     rootfs: Path
     artefact: Path
     user: str
@@ -46,6 +50,8 @@ class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     interrupted: Callable[[], bool]
     """Asked now and then: whether the user wants the run to end."""
     gateway: GatewayPlan
+    tracer_mode: TracerMode = "seccomp-bpf"
+    """How the tracer catches calls, as the self-test found it to lose none."""
 
     @property
     def home(self) -> str:
@@ -63,21 +69,14 @@ class PhaseCommand(msgspec.Struct, frozen=True, kw_only=True):
     """The command writes one JSON object with its coverage to the descriptor named by `RESULT_FD`."""
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pod's processes used at one moment, summed over them (psutil)."""
-
-    ts: float
-    phase: str
-    processes: int
-    cpu_seconds: float
-    rss_bytes: int
-
+Sample: TypeAlias = resources.Sample
+"""What the processes of one phase used at one moment."""
 
 RESULT_FD = "{result-fd}"
 """Stands in a command for the number of the descriptor on which a driver reports."""
 
 TRACEE_UID = 1000
-"""User and group id of the package inside every pod."""
+"""User and group id of the package, where its pod has a user namespace or a kernel of its own."""
 
 
 class Pod(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from sandbox.gateway.config import Limits as GatewayLimits
 from sandbox.pod import etc, tracee
 from sandbox.pod.init import InitPlan
 from sandbox.pod.interface import TRACEE_UID, PodPlan
+from sandbox.pod.surroundings import our_environment
+from sandbox.pod.usage import tasks_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,11 +31,24 @@ if TYPE_CHECKING:
 
 _TCP_PORT, _DNS_PORT = 61001, 61053
 _STAGES = ("/media", "/mnt", "/srv", "/opt")
-_HOST_UIDS = 1_879_000_000
+HOST_UIDS = 1_879_000_000
 """First of the host uids a pod's package may get: far above those that distributions hand out."""
-_HOST_UIDS_COUNT = 1_000_000
+HOST_UIDS_COUNT = 1_000_000
 _MEGABYTE = 1 << 20
 _ADVICE = "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone) or run as root"
+_PATIENCE = 1.0
+"""Seconds for an answer of process 1."""
+
+
+class Space(msgspec.Struct, frozen=True):
+    """How full the pod's file system is, in the order in which process 1 says it."""
+
+    size: int
+    """Bytes in all."""
+    free: int
+    """Bytes."""
+    files: int
+    """Files and directories that may still be made."""
 
 
 class Namespaces:
@@ -55,6 +71,9 @@ class Namespaces:
         self._init: subprocess.Popen[bytes] | None = None
         self.first = 0
         """Process 1 of the pod, by its id on the host; 0 before `start`."""
+        self.own_tasks = 0
+        """Processes and threads of ours that the kernel counts with the package's: none where that has its own uid."""
+        self._mute = False
         self.ranges = 2 if os.getuid() == 0 and _may_give_uids() else 1
         """Mapped uid ranges. Root gives the package a host uid of its own; a user has only theirs to give, and so has
         the root of a container that runs as a user."""
@@ -74,6 +93,20 @@ class Namespaces:
     def alive(self) -> bool:
         """Whether the pod's process 1 runs; it ends when the gateway does."""
         return self._init is not None and self._init.poll() is None
+
+    def disk(self) -> Space | None:
+        """How full the pod's file system is; None when its process 1 does not say."""
+        init = self._init
+        if init is None or init.stdout is None or self._mute:
+            return None
+        with contextlib.suppress(BrokenPipeError):
+            _tell(init, b"disk")
+        if not select.select([init.stdout], [], [], _PATIENCE)[0]:
+            # Not asked again: a late answer would be taken for the next one's.
+            self._mute = True
+            return None
+        numbers = init.stdout.readline().split()
+        return Space(*map(int, numbers)) if len(numbers) == len(Space.__struct_fields__) else None
 
     def stop(self) -> None:
         """End everything; the gateway in order, so that it writes what is pending."""
@@ -96,7 +129,7 @@ class Namespaces:
             [sys.executable, "-m", "sandbox.pod.init"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_our_environment(),
+            env=our_environment(),
             cwd="/",
             start_new_session=True,
         )
@@ -106,12 +139,13 @@ class Namespaces:
         _tell(init, b"mapped")
         _expect(init, "ready")
         self.first = psutil.Process(init.pid).children()[0].pid
+        self.own_tasks = 0 if self.ranges > 1 else tasks_below(self.first)
 
     def _map_users(self, pid: int) -> None:
         process = Path(f"/proc/{pid}")
         outside = f"0 {os.getuid()} 1\n", f"0 {os.getgid()} 1\n"
         if self.ranges > 1:
-            own = f"{TRACEE_UID} {_HOST_UIDS + secrets.randbelow(_HOST_UIDS_COUNT)} 1\n"
+            own = f"{TRACEE_UID} {HOST_UIDS + secrets.randbelow(HOST_UIDS_COUNT)} 1\n"
             outside = outside[0] + own, outside[1] + own
         else:
             (process / "setgroups").write_text("deny")
@@ -146,7 +180,7 @@ class Namespaces:
             ip=self._tools.ip,
             nft=self._tools.nft,
             gateway=tuple(tracee.gateway(self._tools, directory, config, plan.gateway.registry_socket)),
-            gateway_environment=_our_environment(),
+            gateway_environment=our_environment(),
             gateway_log=str(directory / "log"),
         )
 
@@ -177,8 +211,8 @@ def _may_give_uids() -> bool:
     for name in ("uid_map", "gid_map"):
         lines = Path("/proc/self", name).read_text(encoding="ascii").splitlines()
         ranges = [(int(first), int(count)) for first, _, count in (line.split() for line in lines)]
-        last = _HOST_UIDS + _HOST_UIDS_COUNT
-        if not any(first <= _HOST_UIDS and last <= first + count for first, count in ranges):
+        last = HOST_UIDS + HOST_UIDS_COUNT
+        if not any(first <= HOST_UIDS and last <= first + count for first, count in ranges):
             return False
     return True
 
@@ -187,17 +221,6 @@ def _metadata(planted: Mapping[str, str]) -> Metadata:
     if not planted:
         return Metadata()
     return Metadata(role=planted["role"], document=planted["credentials"], token=planted["token"])
-
-
-def _our_environment() -> dict[str, str]:
-    """What our own processes in the pod get: nothing of the worker's environment."""
-    code = str(Path(__file__).resolve().parents[2])
-    return {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        "LANG": "C.UTF-8",
-        "PYTHONPATH": code,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
 
 
 def _tell(init: subprocess.Popen[bytes], line: bytes) -> None:

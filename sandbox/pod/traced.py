@@ -15,14 +15,15 @@ import msgspec
 import psutil
 
 from sandbox.pod import seccomp
-from sandbox.pod.interface import Sample
+from sandbox.pod.usage import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sandbox.pod.interface import Sample
 
-_TICK = 0.05
-_SAMPLE_EVERY = 0.5
+
+_TICK, _FIRST_TICK = 0.05, 0.02
 _RESULT_BYTES = 1 << 20
 _STATUS_BYTES = 1 << 16
 
@@ -42,12 +43,15 @@ class BoundedOutput(threading.Thread):
         self._descriptor = descriptor
         self._target = target
         self._left = limit
+        self.printed = 0
+        """Bytes that came, kept or not."""
         self.truncated = False
 
     def run(self) -> None:
         """Read until the last writer has closed the pipe."""
         with self._target.open("wb", buffering=0) as kept, os.fdopen(self._descriptor, "rb", buffering=0) as pipe:
             while chunk := pipe.read(1 << 16):
+                self.printed += len(chunk)
                 if len(chunk) > self._left:
                     self.truncated = True
                 try:
@@ -121,31 +125,30 @@ class TracedPhase:
             pipe.close()
         for reader in self._outputs:
             reader.start()
-        self._last_sample = 0.0
         self._result = b""
+        self.meter = Meter(name)
+        """Adds up the resources of its processes."""
 
-    def wait(self, until: float, stop: Callable[[], str], sampled: Callable[[Sample], None]) -> str:
+    def wait(self, until: float, stop: Callable[[], str]) -> str:
         """Wait for the phase's root to end.
 
         Args:
             until: time.monotonic() of the budget's end.
             stop: Asked each tick; a non-empty answer names the limit that was hit and ends the wait.
-            sampled: Given a resource sample now and then.
 
         Returns:
             "" when the root ended, `timed-out`, or what `stop` said.
         """
+        began = time.monotonic()
         while self.exit_code is None:
-            self._read_pipes(_TICK)
+            # Often at first: a short phase is to be looked at too.
+            self._read_pipes(min(max((time.monotonic() - began) / 10, _FIRST_TICK), _TICK))
             if self._process.poll() is not None and self._status_fd not in self._pipes:
                 break
             if limit := stop():
                 return limit
             if time.monotonic() > until:
                 return "timed-out"
-            if time.monotonic() - self._last_sample > _SAMPLE_EVERY:
-                self._last_sample = time.monotonic()
-                sampled(self.sample())
         return ""
 
     def _read_pipes(self, seconds: float) -> None:
@@ -212,16 +215,9 @@ class TracedPhase:
                         found.append(process)
         return found
 
-    def sample(self) -> Sample:
-        """Resources of the living processes, summed."""
-        cpu, rss, count = 0.0, 0, 0
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                cpu += times.user + times.system
-                rss += process.memory_info().rss
-                count += 1
-        return Sample(ts=time.time(), phase=self.name, processes=count, cpu_seconds=round(cpu, 3), rss_bytes=rss)
+    def sample(self) -> Sample | None:
+        """Resources of its processes now; None before there are any."""
+        return self.meter.take(self._first.pid) if self._first is not None else None
 
     def alive(self, patience: float = 0.0) -> bool:
         """Whether the tracer still has something to trace, after at most `patience` seconds."""
@@ -265,6 +261,12 @@ class TracedPhase:
     def output_truncated(self) -> bool:
         """Whether more was printed than is kept, so far."""
         return any(reader.truncated for reader in self._outputs)
+
+    @property
+    def printed(self) -> tuple[int, int]:
+        """Bytes that came on stdout and stderr, so far."""
+        stdout, stderr = self._outputs
+        return stdout.printed, stderr.printed
 
 
 def _filter() -> int:

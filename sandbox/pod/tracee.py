@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox.pod.interface import TRACEE_UID
+from sandbox.pod.outcome import CPU_GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,11 +24,11 @@ def limited(tools: Tools, limits: Limits, command: Sequence[str]) -> list[str]:
     """`command` under the profile's resource limits, which its descendants inherit and cannot raise."""
     return [
         tools.prlimit,
-        f"--as={limits.memory_mb * _MEGABYTE}",
+        f"--as={limits.address_mb * _MEGABYTE}",
         f"--nproc={limits.processes}",
         f"--fsize={limits.file_mb * _MEGABYTE}",
         f"--nofile={limits.open_files}",
-        f"--cpu={limits.cpu_seconds}",
+        f"--cpu={limits.cpu_seconds + CPU_GRACE}",
         "--core=0",
         "--memlock=0",
         *command,

@@ -38,11 +38,16 @@ class PhaseBudget(Part, frozen=True, kw_only=True):
 class Limits(Part, frozen=True, kw_only=True):
     """Bounds on what a run may use; all of them are required.
 
-    Evidence is bounded so that `collector.bundle` reads what a run may write: 1 GiB a file.
+    What a phase's processes use together is looked at many times a second, and the phase is ended when it is too much.
+    What one process may use is the kernel's to refuse. Evidence is bounded so that `collector.bundle` reads what a run
+    may write: 1 GiB a file.
     """
 
     memory_mb: Annotated[int, Meta(ge=64, le=1_048_576)]
-    """Address space of one process (RLIMIT_AS), MiB."""
+    """Resident memory of all processes of the pod together, MiB; a page that several share counts once."""
+    address_mb: Annotated[int, Meta(ge=64, le=67_108_864)]
+    """Address space of one process (RLIMIT_AS), MiB. Programs reserve far more than they use, so this is no bound on
+    memory: it stops a single process that would outrun the one above."""
     processes: Annotated[int, Meta(ge=16, le=65_536)]
     """Processes and threads of the tracee's user at one time."""
     file_mb: Annotated[int, Meta(ge=1, le=1_048_576)]
@@ -52,7 +57,7 @@ class Limits(Part, frozen=True, kw_only=True):
     open_files: Annotated[int, Meta(ge=64, le=1_048_576)]
     """File descriptors of one process."""
     cpu_seconds: Seconds
-    """Processor time of one process."""
+    """Processor time of all processes of a phase together, ended ones included."""
     output_kb: Annotated[int, Meta(ge=1, le=1_048_576)]
     """What is kept of each output stream of a phase, KiB."""
     trace_mb: Annotated[int, Meta(ge=1, le=1_000)]

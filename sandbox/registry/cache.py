@@ -1,11 +1,13 @@
 """A directory of bytes by digest, plus small notes saying which URL gave which bytes.
 
 Layout: `sha256/ab/<digest>.<size>` (blobs), `notes/cd/<sha256 of key>.json` (`Note`), `incoming/` (downloads under
-way). Several processes may share it: everything appears by an atomic rename, and nothing is changed in place.
+way). Several processes may share it: everything appears by an atomic rename, and nothing is changed in place. A file in
+`incoming/` is locked while its writer lives; the next to open the cache removes those of crashed ones.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -65,6 +67,7 @@ class Cache:
         self._cap = cap
         for part in ("sha256", "notes", "incoming"):
             (root / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remove_unfinished()
 
     def blob(self, digest: str) -> Blob | None:
         """Find bytes by their sha256 (lower-case hex) and mark them as used; None when they are not here.
@@ -96,8 +99,7 @@ class Cache:
             IntegrityError: The digest is another one.
             TooLargeError: There are more than `max_bytes`.
         """
-        handle, name = tempfile.mkstemp(dir=self._root / "incoming")
-        temporary = Path(name)
+        handle, temporary = self._incoming()
         try:
             digest, size = hashlib.sha256(), 0
             with os.fdopen(handle, "wb") as out:
@@ -110,12 +112,12 @@ class Cache:
                 out.flush()
                 # Else a crash could leave the name without the bytes.
                 os.fsync(out.fileno())
-            found = digest.hexdigest()
-            if expected and found != expected:
-                raise IntegrityError(f"the file has sha256 {found}, the index promised {expected}")
-            path = self._directory(found) / f"{found}.{size}"
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            temporary.replace(path)
+                found = digest.hexdigest()
+                if expected and found != expected:
+                    raise IntegrityError(f"the file has sha256 {found}, the index promised {expected}")
+                path = self._directory(found) / f"{found}.{size}"
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
         return Blob(path, found, size)
@@ -131,10 +133,29 @@ class Cache:
         """Keep a note under `key`, in place of an older one."""
         path = self._note_path(key)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._root / "incoming")
+        handle, temporary = self._incoming()
         with os.fdopen(handle, "wb") as out:
             out.write(msgspec.json.encode(note))
-        Path(name).replace(path)
+            out.flush()
+            temporary.replace(path)
+
+    def _incoming(self) -> tuple[int, Path]:
+        """A new file, locked until its descriptor is closed: by then it must have its own name, or be gone."""
+        while True:
+            handle, name = tempfile.mkstemp(dir=self._root / "incoming")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                return handle, Path(name)
+            # Before it was locked, somebody took it for a crashed one's.
+            os.close(handle)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what writers that have crashed left; the kernel has unlocked it."""
+        for path in (self._root / "incoming").iterdir():
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as left:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Under the same name there is nothing else: names are random.
+                path.unlink(missing_ok=True)
 
     def trim_when_due(self) -> None:
         """Trim, unless some process did so in the last ten minutes: looking at every blob takes a while."""
@@ -146,16 +167,12 @@ class Cache:
         self.trim()
 
     def trim(self) -> int:
-        """Remove the least recently used blobs until the cap holds, and downloads that nobody finished.
+        """Remove the least recently used blobs until the cap holds.
 
         Returns:
             How many bytes were removed.
         """
         limit = time.time() - _GRACE_SECONDS
-        for stale in self._files("incoming"):
-            with suppress(FileNotFoundError):
-                if stale.stat().st_mtime < limit:
-                    stale.unlink()
         blobs = sorted(self._ages())
         excess, removed = sum(size for _, size, _ in blobs) - self._cap, 0
         for used, size, path in blobs:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from collector.limits import words
 from collector.redact import excerpt
 from sandbox.terminal.network import render_network
 from sandbox.terminal.page import Page
 from sandbox.terminal.processes import render_processes
+from sandbox.terminal.resources import render_resources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,7 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
     render_processes(page, report.processes, home=report.manifest.home, short=report.verdict == "clean")
     page.heading("Phases")
     page.rows([_phase(page, phase) for phase in report.phases])
+    render_resources(page, report.phases)
     _notes(page, report)
     if bundle is not None:
         page.heading("Evidence")
@@ -62,7 +65,9 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
 def _verdict(page: Page, report: Report) -> None:
     package = report.package
     page.line(page.text((report.package.purl, "bold"), f"  {package.kind} {package.filename}"))
-    page.line(page.text((f"sha256 {package.sha256}  profile {report.profile.name}", "dim")))
+    sealed = report.manifest.isolation
+    pod = f"{sealed.pod} with {sealed.runtime}" if sealed.runtime else sealed.pod
+    page.line(page.text((f"sha256 {package.sha256}  profile {report.profile.name}  pod {pod}", "dim")))
     for note in report.manifest.notes:
         page.line(page.text(("note: ", "bold"), note))
     page.blank()
@@ -115,9 +120,9 @@ def _remarks(phase: PhaseReport) -> list[str]:
         remarks.append(f"{phase.trace.truncated:,} calls cut")
     if phase.survivors:
         remarks.append(f"{phase.survivors} processes left running")
-    if phase.limits:
-        remarks.append(f"limits hit: {', '.join(phase.limits)}")
-    if phase.output_truncated:
+    # The limit for which a phase was ended is its reason.
+    remarks += [f"limit met: {words(hit)}" for hit in phase.limits if not hit.ended]
+    if phase.output_truncated and not any(hit.name == "output" for hit in phase.limits):
         remarks.append("output cut")
     return remarks
 

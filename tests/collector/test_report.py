@@ -10,11 +10,14 @@ import jsonschema
 import msgspec
 import pytest
 
-from collector.manifest import Coverage, Phase
+from collector.compose import compose
+from collector.manifest import Coverage, LimitHit, Phase
 from collector.redact import mark
 from collector.report import Report, schema, to_json
+from collector.resources import read_samples
+from collector.verdict import decide
 from tests.collector.bundles import AWS_VALUE, BAITS, SSH_VALUE, START, make_manifest, make_phases
-from tests.collector.reports import make_events, make_finding, make_report
+from tests.collector.reports import make_events, make_finding, make_report, make_timeline
 
 SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "report.schema.json"
 HOSTILE = "\x00\x07\x1b[31mred\x7f\x9b2J\u202eevil\u2066\u200b\ufeff\U000e0041"
@@ -61,7 +64,54 @@ def test_the_schema_file_is_current() -> None:
     assert SCHEMA_FILE.read_text() == expected, f"write collector.report.schema() to {SCHEMA_FILE}"
 
 
-@pytest.mark.parametrize("report", [busy_report(), make_report()], ids=["busy", "empty"])
+def measured_report() -> Report:
+    """One with limits and with resources."""
+    hits = (
+        LimitHit(name="output", what="stderr", limit=1024, seen=2048, lost=1024, unit="bytes"),
+        LimitHit(name="cpu", limit=600, seen=601, unit="seconds", ended=True),
+        LimitHit(name="output", what=AWS_VALUE + HOSTILE, limit=1024, seen=2048, lost=1024, unit="bytes"),
+    )
+    (usual,) = (phase for phase in make_phases() if phase.name == "install")
+    manifest = make_manifest(make_phases(install=msgspec.structs.replace(usual, limits=hits)))
+    at = usual.started + 1
+    line = f'{{"ts": {at}, "phase": "install", "processes": 2, "cpu_seconds": 1.5, "rss_bytes": 4096}}'
+    timeline = msgspec.structs.replace(
+        make_timeline(manifest),
+        resources=read_samples([line.encode()], manifest.phases),
+        gateway_hits={
+            "install": (LimitHit(name="connections", limit=4, seen=9, lost=5, unit="connections"),),
+        },
+    )
+    verdict = decide((), manifest, timeline)
+    return compose(
+        manifest=manifest, bait=BAITS, timeline=timeline, findings=(), verdict=verdict, rules_digest="c" * 64
+    )
+
+
+def test_limits_and_resources_of_a_phase() -> None:
+    report = json.loads(to_json(measured_report()))
+    (phase,) = (phase for phase in report["phases"] if phase["name"] == "install")
+    assert [(hit["name"], hit["seen"], hit["ended"]) for hit in phase["limits"]] == [
+        ("connections", 9, False),
+        ("cpu", 601, True),
+        ("output", 2048, False),
+        ("output", 2048, False),
+    ]
+    assert phase["resources"] == {
+        "samples": 1,
+        "peak_rss_bytes": 4096,
+        "peak_processes": 2,
+        "cpu_seconds": 1.5,
+        "read_bytes": 0,
+        "written_bytes": 0,
+        "curve": [{"seconds": 1.108, "rss_bytes": 4096, "processes": 2, "cpu_seconds": 1.5}],
+    }
+    assert AWS_VALUE not in to_json(measured_report()).decode()
+    (other,) = (phase for phase in report["phases"] if phase["name"] == "import")
+    assert (other["limits"], other["resources"]) == ([], None)
+
+
+@pytest.mark.parametrize("report", [busy_report(), make_report(), measured_report()], ids=["busy", "empty", "measured"])
 def test_reports_validate(report: Report) -> None:
     validator = jsonschema.Draft202012Validator(schema())
     validator.check_schema(schema())

@@ -30,14 +30,27 @@ def test_a_root_with_another_argument_is_not_the_root() -> None:
     assert not read("", argv=(*ROOT[:2], "pass\udcff")).root_seen
 
 
-def test_processes_that_the_pod_forks_beside_the_root_stay_out() -> None:
+def test_process_one_may_close_its_descriptors_after_the_root_began() -> None:
+    closing = 'openat(3</proc>, "self/fd", O_RDONLY|O_NONBLOCK|O_CLOEXEC|O_DIRECTORY) = 5</proc/19/fd>'
+    assert len(read([call(19, 1, closing), call(19, 2, "+++ exited with 0 +++")]).events) == 1
+
+
+def test_a_process_of_the_pod_that_acts_after_the_root_began_was_taken_over() -> None:
     trace = read(
         [
-            call(19, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 30 in strace's PID NS */"),
-            call(30, 2, 'openat(AT_FDCWD</>, "/etc/shadow", O_RDONLY) = 3</etc/shadow>'),
+            call(20, 1, f'openat({CWD}, "/proc/1/mem", O_WRONLY) = 3</proc/1/mem>'),
+            call(19, 2, 'openat(AT_FDCWD</>, "/etc/shadow", O_RDONLY) = 3</etc/shadow>'),
+            call(19, 3, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 30 in strace's PID NS */"),
+            call(30, 4, 'openat(AT_FDCWD</>, "/etc/passwd", O_RDONLY) = 3</etc/passwd>'),
         ]
     )
-    assert len(trace.events) == 1
+    assert [(row["kind"], row["pid"]) for row in told(trace.events)] == [
+        ("file.write", 20),
+        ("process.access", 20),
+        ("file.read", 19),
+        ("process.start", 30),
+        ("file.read", 30),
+    ]
 
 
 def test_the_first_calls_of_a_child_may_come_before_its_fork_returned() -> None:

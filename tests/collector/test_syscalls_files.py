@@ -135,3 +135,12 @@ def test_other_calls_on_files(line: str, expected: dict[str, object]) -> None:
 def test_paths_are_bounded() -> None:
     row = only(f'unlink("/{"x" * 9000}") = -1 ENAMETOOLONG (File name too long)')
     assert len(str(row["path"])) == 4096
+
+
+def test_a_path_too_long_to_be_kept_is_not_understood() -> None:
+    """By steps a package reaches deeper than any path: names are cut there, and a secret moved there reads unseen."""
+    steps = [call(20, number, f'chdir("{"d" * 200}") = 0') for number in range(1, 26)]
+    moved = call(20, 30, 'rename("/home/dev/.ssh", "s") = 0')
+    opened = call(20, 31, 'openat(AT_FDCWD, "s/id_ed25519", O_RDONLY) = 3')
+    assert read(steps[:18]).counts.unparsed == 0
+    assert read([*steps, moved, opened]).counts.unparsed > 2

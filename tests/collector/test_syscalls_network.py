@@ -41,6 +41,23 @@ def test_dials(line: str, expected: dict[str, object]) -> None:
     assert rows(line) == [{"kind": "network.connect", "pid": 20} | expected]
 
 
+@pytest.mark.parametrize(
+    ("made", "protocol"),
+    [
+        ("AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP", "tcp"),
+        ("AF_INET, SOCK_DGRAM|SOCK_CLOEXEC|SOCK_NONBLOCK, IPPROTO_IP", "udp"),
+        ("AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6", "icmp"),
+        ("AF_INET, SOCK_RAW, IPPROTO_ICMP", "raw"),
+        ("AF_UNIX, SOCK_STREAM, 0", "unknown"),
+    ],
+)
+def test_a_socket_that_the_kernel_does_not_describe_is_what_it_was_made_as(made: str, protocol: str) -> None:
+    dialled = inet("192.0.2.7", 80)
+    found = rows(f"socket({made}) = 3<socket:[7]>", f"connect(3<socket:[7]>, {dialled}, 16) = 0")
+    events = [row for row in found if row["kind"] == "network.connect"]
+    assert [row.get("protocol", "tcp") for row in events] == [protocol]
+
+
 def test_a_port_that_no_number_can_hold_is_not_understood() -> None:
     line = f"connect(3<TCP:[1]>, {inet('192.0.2.7', 1).replace('htons(1)', 'htons(' + '9' * 5000 + ')')}, 16) = 0"
     trace = read([call(20, 1, line)])
@@ -126,6 +143,10 @@ FORK_GRANDCHILD = "clone(child_stack=NULL, flags=SIGCHLD) = 4 /* 22 in strace's 
         "kill(2 /* 20 in strace's PID NS */, SIGABRT) = 0",
         "kill(1 /* 19 in strace's PID NS */, 0) = 0",
         "kill(99, SIGKILL) = -1 ESRCH (No such process)",
+        "tgkill(2 /* 20 in strace's PID NS */, 2 /* 20 in strace's PID NS */, SIGABRT) = 0",
+        "rt_sigqueueinfo(3 /* 21 in strace's PID NS */, SIGTERM, {si_signo=SIGTERM, si_code=SI_QUEUE}) = 0",
+        "pidfd_send_signal(5<pid:21>, SIGKILL, NULL, 0) = 0",
+        "pidfd_send_signal(5<pid:19>, 0, NULL, 0) = 0",
         "process_vm_readv(2 /* 20 in strace's PID NS */, [{iov_base=0x1, iov_len=1}], 1, [], 0, 0) = 1",
     ],
 )
@@ -143,6 +164,20 @@ def test_a_process_may_look_after_its_own(line: str) -> None:
         ("kill(9 /* 90 in strace's PID NS */, SIGKILL) = 0", {"call": "kill", "target": 90}),
         ("kill(9, SIGKILL) = 0", {"call": "kill"}),
         ("kill(-1, SIGKILL) = 0", {"call": "kill", "target": -1}),
+        (
+            "tgkill(1 /* 19 in strace's PID NS */, 4 /* 22 in strace's PID NS */, SIGUSR1) = 0",
+            {"call": "tgkill", "target": 19},
+        ),
+        (
+            "rt_sigqueueinfo(1 /* 19 in strace's PID NS */, SIGUSR1, {si_signo=SIGUSR1}) = -1 EPERM (no)",
+            {"call": "rt_sigqueueinfo", "target": 19, "errno": "EPERM"},
+        ),
+        (
+            "rt_tgsigqueueinfo(1 /* 19 in strace's PID NS */, 1 /* 19 in strace's PID NS */, SIGKILL, NULL) = 0",
+            {"call": "rt_tgsigqueueinfo", "target": 19},
+        ),
+        ("pidfd_send_signal(5<pid:19>, SIGKILL, NULL, 0) = 0", {"call": "pidfd_send_signal", "target": 19}),
+        ("pidfd_send_signal(5, SIGKILL, NULL, 0) = 0", {"call": "pidfd_send_signal"}),
         ("ptrace(PTRACE_ATTACH, 2 /* 20 in strace's PID NS */) = 0", {"call": "ptrace", "target": 20}),
         ("process_vm_writev(2 /* 20 in strace's PID NS */, [{iov_base=\"a\"}], 1, [], 0, 0) = -1 EPERM (Not permitted)",
          {"call": "process_vm_writev", "target": 20, "errno": "EPERM"}),
@@ -185,7 +220,13 @@ def test_opening_the_memory_of_another_process() -> None:
         ("syscall_0x309(0x1, 0x2, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)",
          {"call": "syscall_0x309", "args": "0x1, 0x2, 0, 0, 0, 0", "errno": "ENOSYS"}),
         ("--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open} ---",
-         {"call": "seccomp", "args": "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open}"}),
+         {"call": "open", "args": "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_open}", "errno": "SIGSYS"}),
+        ("--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=ENOEXEC} ---",
+         {"call": "seccomp", "args": "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=ENOEXEC}", "errno": "SIGSYS"}),
+        ("io_uring_enter(0, 0, 0, 0, NULL, 8) = -1 EPERM (Operation not permitted) (INJECTED)",
+         {"call": "io_uring_enter", "args": "0, 0, 0, 0, NULL, 8", "errno": "EPERM"}),
+        ("process_vm_readv(2 /* 20 in strace's PID NS */, [], 0, [], 0, 0) = -1 EPERM (Not permitted) (INJECTED)",
+         {"call": "process_vm_readv", "args": "2 /* 20 in strace's PID NS */, [], 0, [], 0, 0", "errno": "EPERM"}),
         ("[ Process PID=20 runs in 32 bit mode. ]", {"call": "abi", "args": "Process PID=20 runs in 32 bit mode."}),
         ("bind(3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20) = 0",
          {"call": "bind", "args": "3<PACKET:[IP:7]>, {sa_family=AF_PACKET, sll_ifindex=0}, 20"}),
@@ -199,6 +240,44 @@ def test_calls_on_the_kernel(line: str, expected: dict[str, object]) -> None:
 def test_a_fork_into_new_namespaces_or_away_from_the_tracer(flag: str) -> None:
     kinds = [row["kind"] for row in rows(f"clone(child_stack=NULL, flags={flag}|SIGCHLD) = 3")]
     assert kinds == ["kernel.call"]
+
+
+def test_a_signal_that_the_package_sends_itself_is_no_refusal() -> None:
+    assert rows("--- SIGSYS {si_signo=SIGSYS, si_code=SI_TKILL, si_pid=2, si_uid=1000} ---") == []
+
+
+@pytest.mark.parametrize("flag", ["CLONE_NEWUSER", "CLONE_UNTRACED"])
+@pytest.mark.parametrize(("ending", "errno"), [(") = 56", "SIGSYS"), (" <unfinished ...>", "UNFINISHED")])
+def test_a_fork_that_the_filter_ends_has_no_child(flag: str, ending: str, errno: str) -> None:
+    siginfo = "{si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=EUSERS, si_syscall=__NR_clone}"
+    trace = read(
+        [
+            call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 57 /* 56 in strace's PID NS */"),
+            call(20, 2, f"clone(child_stack=NULL, flags={flag}|SIGCHLD{ending}"),
+            call(20, 3, f"--- SIGSYS {siginfo} ---"),
+            call(20, 4, "+++ killed by SIGSYS +++"),
+            call(56, 5, 'openat(AT_FDCWD</home/dev>, "a", O_RDONLY) = 3</home/dev/a>'),
+        ]
+    )
+    assert told(trace.events) == [
+        {"kind": "process.start", "pid": 56, "parent": 20},
+        {"kind": "kernel.call", "pid": 20, "call": "clone", "args": f"{flag}|SIGCHLD", "errno": errno},
+        {"kind": "kernel.call", "pid": 20, "call": "clone", "args": siginfo, "errno": "SIGSYS"},
+        {"kind": "process.exit", "pid": 20, "signal": "SIGSYS"},
+        {"kind": "file.read", "pid": 56, "path": "/home/dev/a"},
+    ]
+    assert trace.orphans == 0
+
+
+def test_a_fork_through_a_foreign_interface_has_no_child_either() -> None:
+    found = rows(
+        "[ Process PID=20 runs in x32 mode. ]",
+        "fork() = 1073741881",
+        "--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_errno=ENOEXEC, si_syscall=__NR_fork} ---",
+        "[ Process PID=20 runs in 64 bit mode. ]",
+        "fork() = 57",
+    )
+    assert [row["call"] for row in found if row["kind"] == "kernel.call"] == ["abi", "fork", "abi"]
 
 
 def test_ids_other_than_roots_are_no_event() -> None:

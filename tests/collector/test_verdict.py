@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 import pytest
 
-from collector.manifest import Coverage, Phase, PhaseStatus
+from collector.limits import NO_GAP, by_phase, words
+from collector.manifest import Coverage, LimitHit, LimitName, Phase, PhaseStatus
+from collector.records import LossRecord
+from collector.resources import Resources
 from collector.timeline import TraceCounts
 from collector.verdict import Verdict, decide
 from tests.collector.bundles import START, make_manifest, make_phases
@@ -39,6 +42,16 @@ def test_clean_when_all_was_seen() -> None:
     assert verdict.reasons == (
         "no rule of level medium or above fired; seen whole: dependencies, install, startup, import, exercise, linger",
     )
+
+
+@pytest.mark.parametrize(("self_test", "expected"), [("passed", "clean"), ("not-completed", "inconclusive")])
+def test_a_tracer_that_was_not_proven_is_never_called_clean(self_test: str, expected: str) -> None:
+    manifest = make_manifest(make_phases())
+    isolation = msgspec.structs.replace(manifest.isolation, self_test=self_test)
+    manifest = msgspec.structs.replace(manifest, isolation=isolation)
+    verdict = decide((), manifest, make_timeline(manifest))
+    assert verdict.verdict == expected
+    assert ("self-test could not be completed" in verdict.reasons[0]) is (expected == "inconclusive")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +155,8 @@ def test_traces() -> None:
 
 
 def test_what_is_shown_but_no_gap() -> None:
-    assert judged(**changed_phase("install", output_truncated=True, survivors=2, limits=("output",))).verdict == "clean"
+    cut = LimitHit(name="output", what="stdout", limit=1024, seen=2048, lost=1024, unit="bytes")
+    assert judged(**changed_phase("install", output_truncated=True, survivors=2, limits=(cut,))).verdict == "clean"
     manifest = make_manifest()
     cut = {"import": TraceCounts(lines=9, unparsed=0, truncated=7)}
     assert decide((), manifest, make_timeline(manifest, traces=cut)).verdict == "clean"
@@ -178,14 +192,76 @@ def test_other_gaps() -> None:
     assert decide((), manifest, make_timeline(manifest)).reasons == ("the run was interrupted before its end",)
     empty = make_manifest(())
     assert decide((), empty, make_timeline(empty)).verdict == "inconclusive"
-    assert judged(**changed_phase("import", limits=("processes", "output"))).reasons == (
-        "import was held back by its limits: processes",
-    )
     usual = make_manifest()
     assert decide((), usual, make_timeline(usual, unparsed=2, limits=("records",))).reasons == (
         "2 lines of the network record were not understood",
         "the network record is incomplete: records",
     )
+
+
+LIMITS = [
+    LimitHit(name="cpu", limit=600, seen=601, unit="seconds"),
+    LimitHit(name="memory", limit=1 << 30, seen=3 << 29, unit="bytes", what="left by install"),
+    LimitHit(name="processes", limit=512, seen=510, unit="processes"),
+    LimitHit(name="disk", limit=4 << 30, seen=4 << 30, unit="bytes"),
+    LimitHit(name="trace", limit=1 << 20, seen=1_100_000, unit="bytes"),
+    LimitHit(name="gateway-bytes", limit=1 << 26, seen=1 << 27, lost=1 << 26, unit="bytes"),
+    LimitHit(name="connections", limit=512, seen=515, lost=3, unit="connections"),
+    LimitHit(name="evidence-disk", limit=16 << 20, seen=5000, unit="bytes"),
+]
+WORDS = {
+    "cpu": "processor time 601 s of at most 600 s",
+    "memory": "memory (left by install) 1.5 GiB of at most 1 GiB",
+    "processes": "510 processes of at most 512",
+    "disk": "the pod's disk 4 GiB of at most 4 GiB",
+    "trace": "trace 1.05 MiB of at most 1 MiB",
+    "gateway-bytes": "network records of 64 MiB were not written, as the run had its 64 MiB",
+    "connections": "3 connections were closed unread, as 512 were open",
+    "evidence-disk": "the disk that holds the evidence had 4.88 KiB left, and 16 MiB are kept free",
+}
+
+
+def test_every_limit_but_the_output_has_its_case() -> None:
+    assert {hit.name for hit in LIMITS} == {*get_args(LimitName)} - NO_GAP
+
+
+@pytest.mark.parametrize("hit", LIMITS, ids=lambda hit: hit.name)
+def test_a_limit_that_was_met_is_a_gap_that_says_how_much(hit: LimitHit) -> None:
+    verdict = judged(**changed_phase("import", limits=(hit,)))
+    assert (verdict.verdict, verdict.reasons) == (
+        "inconclusive",
+        (f"import met its limits: {WORDS[hit.name]}",),
+    )
+    # Of one for which the phase was ended, its own reason tells.
+    ended = msgspec.structs.replace(hit, ended=True)
+    told = judged(**changed_phase("import", status="killed", reason=f"ended at a limit: {words(hit)}", limits=(ended,)))
+    assert told.reasons == (f"import did not finish: ended at a limit: {WORDS[hit.name]}",)
+
+
+def test_limits_of_the_gateway_are_gaps_of_the_phase_they_fell_into() -> None:
+    losses = (
+        LossRecord(ts=START + 12, name="connections", limit=4, count=3),
+        LossRecord(ts=START + 13, name="connections", limit=4, count=2),
+        LossRecord(ts=START + 31, name="gateway-bytes", limit=2048, count=2, size=4096),
+        LossRecord(ts=START + 31, name="something else", limit=1, count=1),
+    )
+    manifest = make_manifest()
+    hits = by_phase(losses, manifest.phases)
+    assert {name: [(hit.name, hit.limit, hit.seen, hit.lost) for hit in found] for name, found in hits.items()} == {
+        "install": [("connections", 4, 9, 5)],
+        "import": [("gateway-bytes", 2048, 6144, 4096)],
+    }
+    timeline = msgspec.structs.replace(make_timeline(manifest), gateway_hits=hits)
+    assert decide((), manifest, timeline).reasons == (
+        "install met its limits: 5 connections were closed unread, as 4 were open",
+        "import met its limits: network records of 4 KiB were not written, as the run had its 2 KiB",
+    )
+
+
+def test_samples_that_are_none_are_a_gap() -> None:
+    manifest = make_manifest()
+    timeline = msgspec.structs.replace(make_timeline(manifest), resources=Resources(phases={}, unparsed=2))
+    assert decide((), manifest, timeline).reasons == ("2 lines of the resource record were not understood",)
 
 
 def test_findings_outweigh_gaps_but_do_not_hide_them() -> None:

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
 
     from sandbox.images import BaseImage
 
+_PIDFD_SEND_SIGNAL, _PIDFD_OPEN = 424, 434
+"""x86-64's numbers."""
+
 
 @pytest.fixture
 def small_pod(base_image: BaseImage, tmp_path: Path) -> SmallPod:
     return SmallPod(base_image.rootfs, tmp_path)
+
+
+@pytest.fixture(params=[(), (_PIDFD_SEND_SIGNAL, _PIDFD_OPEN)], ids=["pidfd", "no-pidfd"])
+def importer_pod(base_image: BaseImage, tmp_path: Path, request: pytest.FixtureRequest) -> SmallPod:
+    """A kernel with pidfds, and one without, as gVisor of 2022 is."""
+    return SmallPod(base_image.rootfs, tmp_path, request.param)

@@ -58,7 +58,7 @@ def installed(pod: SmallPod, files: Mapping[str, str], name: str = "sample") -> 
     return pod
 
 
-def test_every_module_is_imported_in_a_process_of_its_own(small_pod: SmallPod) -> None:
+def test_every_module_is_imported_in_a_process_of_its_own(importer_pod: SmallPod) -> None:
     files = dict.fromkeys(
         (
             "tree/__init__.py",
@@ -71,9 +71,9 @@ def test_every_module_is_imported_in_a_process_of_its_own(small_pod: SmallPod) -
         LOG,
     )
     skipped = {"tree/__main__.py": LOG, "tree/not-a-name.py": LOG, "tree/data.txt": "", "tree/my-data/x.py": LOG}
-    report = installed(small_pod, {**files, **skipped}).drive("importer.py", "Sample")
+    report = installed(importer_pod, {**files, **skipped}).drive("importer.py", "Sample")
     assert report == {"unit": "module", "planned": 6, "reached": 6, "failed": [], "timed_out": [], "unreached": []}
-    log = small_pod.log()
+    log = importer_pod.log()
     assert sorted(name for name, _ in log) == [
         "alone",
         "tree",
@@ -85,13 +85,13 @@ def test_every_module_is_imported_in_a_process_of_its_own(small_pod: SmallPod) -
     assert len({pid for _, pid in log}) == len(log)
 
 
-def test_what_a_package_imports_itself_counts_and_runs_once(small_pod: SmallPod) -> None:
+def test_what_a_package_imports_itself_counts_and_runs_once(importer_pod: SmallPod) -> None:
     files = {"tree/__init__.py": LOG + "import tree.leaf\n", "tree/leaf.py": LOG}
-    assert installed(small_pod, files).drive("importer.py", "sample")["reached"] == 2
-    assert sorted(name for name, _ in small_pod.log()) == ["tree", "tree.leaf"]
+    assert installed(importer_pod, files).drive("importer.py", "sample")["reached"] == 2
+    assert sorted(name for name, _ in importer_pod.log()) == ["tree", "tree.leaf"]
 
 
-def test_failures_are_told_with_one_line_each(small_pod: SmallPod) -> None:
+def test_failures_are_told_with_one_line_each(importer_pod: SmallPod) -> None:
     files = {
         "tree/__init__.py": "",
         "tree/bad.py": 'raise ValueError("first\\nsecond" + "x" * 5000)\n',
@@ -102,7 +102,7 @@ def test_failures_are_told_with_one_line_each(small_pod: SmallPod) -> None:
         "tree/broken/__init__.py": "import surely_absent\n",
         "tree/broken/below.py": LOG,
     }
-    report = installed(small_pod, files).drive("importer.py", "sample")
+    report = installed(importer_pod, files).drive("importer.py", "sample")
     reasons = dict(entry.split(": ", 1) for entry in report["failed"])
     assert report["planned"] == report["reached"] == 8
     assert reasons["tree.bad"].startswith("ValueError: first?second")
@@ -113,10 +113,10 @@ def test_failures_are_told_with_one_line_each(small_pod: SmallPod) -> None:
     assert reasons["tree.rude"] == "Rude: (no text)"
     assert reasons["tree.broken"] == "ModuleNotFoundError: No module named 'surely_absent'"
     assert reasons["tree.broken.below"] == "its package tree.broken failed"
-    assert not (small_pod.home / "log").exists()
+    assert not (importer_pod.home / "log").exists()
 
 
-def test_a_module_that_hangs_costs_only_its_own_time(small_pod: SmallPod) -> None:
+def test_a_module_that_hangs_costs_only_its_own_time(importer_pod: SmallPod) -> None:
     files = {
         "tree/__init__.py": LOG,
         "tree/hangs.py": HANG,
@@ -124,21 +124,21 @@ def test_a_module_that_hangs_costs_only_its_own_time(small_pod: SmallPod) -> Non
         "tree/stuck/__init__.py": HANG,
         "tree/stuck/below.py": LOG,
     }
-    report = installed(small_pod, files).drive("importer.py", "sample", each=2)
+    report = installed(importer_pod, files).drive("importer.py", "sample", each=2)
     assert report["timed_out"] == ["tree.hangs", "tree.stuck"]
     assert report["unreached"] == ["tree.stuck.below"]
     assert report["reached"] == 2
-    assert "tree.later" in dict(small_pod.log())
+    assert "tree.later" in dict(importer_pod.log())
 
 
-def test_left_behind_processes_do_not_hold_it_up(small_pod: SmallPod) -> None:
+def test_left_behind_processes_do_not_hold_it_up(importer_pod: SmallPod) -> None:
     files = {"tree/__init__.py": DAEMONISE, "tree/leaf.py": LOG, "tree/more.py": DAEMONISE}
-    report = installed(small_pod, files).drive("importer.py", "sample")
+    report = installed(importer_pod, files).drive("importer.py", "sample")
     assert (report["reached"], report["failed"], report["timed_out"]) == (3, [], [])
-    assert (small_pod.home / "daemon").exists()
+    assert (importer_pod.home / "daemon").exists()
 
 
-def test_threads_are_not_forked(small_pod: SmallPod) -> None:
+def test_threads_are_not_forked(importer_pod: SmallPod) -> None:
     count = LOG + "count = len(os.listdir('/proc/self/task'))\nassert count == 1, count\n"
     files = {
         "tree/__init__.py": LOG,
@@ -146,23 +146,23 @@ def test_threads_are_not_forked(small_pod: SmallPod) -> None:
         "tree/pool/leaf.py": LOG,
         "tree/other.py": count,
     }
-    report = installed(small_pod, files).drive("importer.py", "sample")
+    report = installed(importer_pod, files).drive("importer.py", "sample")
     assert (report["reached"], report["failed"]) == (4, [])
-    log = small_pod.log()
+    log = importer_pod.log()
     leaf = next(pid for name, pid in log if name == "tree.pool.leaf")
     assert {name for name, pid in log if pid == leaf} == {"tree", "tree.pool", "tree.pool.leaf"}
 
 
-def test_a_copy_that_the_package_forks_does_not_go_on_importing(small_pod: SmallPod) -> None:
+def test_a_copy_that_the_package_forks_does_not_go_on_importing(importer_pod: SmallPod) -> None:
     files = {"tree/__init__.py": "import os\nos.fork()\n" + LOG, "tree/leaf.py": LOG}
-    report = installed(small_pod, files).drive("importer.py", "sample")
+    report = installed(importer_pod, files).drive("importer.py", "sample")
     assert (report["planned"], report["reached"], report["failed"]) == (2, 2, [])
-    assert [name for name, _ in small_pod.log()].count("tree.leaf") == 1
+    assert [name for name, _ in importer_pod.log()].count("tree.leaf") == 1
 
 
-def test_a_module_sees_an_ordinary_interpreter(small_pod: SmallPod) -> None:
+def test_a_module_sees_an_ordinary_interpreter(importer_pod: SmallPod) -> None:
     hook = {"sample.pth": "import os; os.environ['HOOK'] = 'ran'\n"}
-    pod = installed(small_pod, {"probe.py": PROBE, **hook})
+    pod = installed(importer_pod, {"probe.py": PROBE, **hook})
     assert pod.drive("importer.py", "sample")["failed"] == []
     seen = json.loads((pod.home / "seen").read_text())
     assert (seen["isolated"], seen["no_site"], seen["argv"], seen["first"], seen["main"]) == (0, 0, ["-c"], "", False)
@@ -173,13 +173,13 @@ def test_a_module_sees_an_ordinary_interpreter(small_pod: SmallPod) -> None:
     assert f"pipe:[{pod.result_pipe}]" not in seen["fds"]
 
 
-def test_a_start_hook_that_ends_the_interpreter_fails_every_module(small_pod: SmallPod) -> None:
+def test_a_start_hook_that_ends_the_interpreter_fails_every_module(importer_pod: SmallPod) -> None:
     files = {"tree/__init__.py": LOG, "tree/leaf.py": LOG, "sample.pth": "import os; os._exit(0)\n"}
-    report = installed(small_pod, files).drive("importer.py", "sample")
+    report = installed(importer_pod, files).drive("importer.py", "sample")
     assert (report["planned"], len(report["failed"])) == (2, 2)
 
 
-def test_a_module_cannot_speak_for_another(small_pod: SmallPod) -> None:
+def test_a_module_cannot_speak_for_another(importer_pod: SmallPod) -> None:
     lie = (
         "import json, os\n"
         "for fd in os.listdir('/proc/self/fd'):\n"
@@ -191,20 +191,42 @@ def test_a_module_cannot_speak_for_another(small_pod: SmallPod) -> None:
         "            open(os.environ['HOME'] + '/lied', 'w').close()\n"
     )
     files = {"a.py": lie, "b/__init__.py": "", "b/bad.py": "raise ValueError\n"}
-    report = installed(small_pod, files).drive("importer.py", "sample")
-    assert (small_pod.home / "lied").exists()
+    report = installed(importer_pod, files).drive("importer.py", "sample")
+    assert (importer_pod.home / "lied").exists()
     assert (report["reached"], report["failed"]) == (3, ["b.bad: ValueError: "])
 
 
-def test_what_the_budget_does_not_reach_is_said(small_pod: SmallPod) -> None:
+def test_what_the_budget_does_not_reach_is_said(importer_pod: SmallPod) -> None:
     files = {"a_hangs.py": HANG, "b_hangs.py": HANG, "c_later.py": LOG}
-    report = installed(small_pod, files).drive("importer.py", "sample", each=60, budget=1)
+    report = installed(importer_pod, files).drive("importer.py", "sample", each=60, budget=1)
     assert (report["planned"], report["reached"]) == (3, 0)
     assert report["unreached"] == ["a_hangs", "b_hangs", "c_later"]
 
 
-def test_sigterm_ends_it_with_a_report(small_pod: SmallPod) -> None:
-    pod = installed(small_pod, {"hangs.py": LOG + HANG})
+@pytest.mark.parametrize("busy", [1, 0], ids=["looks-after-others", "is-at-something"])
+def test_only_what_is_at_something_of_its_own_is_ended_while_others_import(importer_pod: SmallPod, busy: int) -> None:
+    slow = "import select\nselect.poll().poll(1500)\n"
+    # In the first case a process that only waits for the modules below it, in the second one whose own thread goes on.
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(20,)).start()\n"
+    files = {
+        "top/__init__.py": "",
+        "top/a/__init__.py": "" if busy else thread,
+        **{f"top/{'a' if busy else 'b'}/m{number}.py": slow for number in range(4)},
+        **({} if busy else {"top/b/__init__.py": ""}),
+    }
+    pod = installed(importer_pod, files)
+    code = (
+        "import sys; sys.path.insert(0, '/opt/fumehood'); import importer; "
+        "importer.SURVIVORS = 0; importer.QUIET = 0.5; sys.exit(importer.main())"
+    )
+    limits = ("--result-fd", "1", "--each", "20", "--budget", "60")
+    report = json.loads(pod.run("/usr/bin/python3", "-I", "-S", "-c", code, *limits, "sample").stdout)
+    assert report["timed_out"] == ([] if busy else ["top.a"])
+    assert report["reached"] == report["planned"] - len(report["timed_out"])
+
+
+def test_sigterm_ends_it_with_a_report(importer_pod: SmallPod) -> None:
+    pod = installed(importer_pod, {"hangs.py": LOG + HANG})
     script = (
         f"{PYTHON} -I -S /opt/fumehood/importer.py --result-fd 1 --each 60 --budget 60 sample & "
         "until [ -e log ]; do :; done; kill -TERM $!; wait $!"
@@ -213,9 +235,9 @@ def test_sigterm_ends_it_with_a_report(small_pod: SmallPod) -> None:
     assert report["unreached"] == ["hangs"]
 
 
-def test_a_distribution_that_is_not_installed_is_an_error_with_an_empty_report(small_pod: SmallPod) -> None:
+def test_a_distribution_that_is_not_installed_is_an_error_with_an_empty_report(importer_pod: SmallPod) -> None:
     argv = ("/opt/fumehood/importer.py", "--result-fd", "1", "--each", "1", "--budget", "1", "absent")
-    done = small_pod.run(PYTHON, "-I", "-S", *argv, check=False)
+    done = importer_pod.run(PYTHON, "-I", "-S", *argv, check=False)
     assert done.returncode == 3
     assert json.loads(done.stdout)["planned"] == 0
     assert "absent is not installed" in done.stderr

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.pod
         ("rules", "check"),
         ("image",),
         ("image", "build"),
+        ("pods",),
+        ("pods", "prune"),
         ("completion",),
     ],
 )
@@ -57,6 +59,9 @@ def test_every_command_has_help(fumehood: Fumehood, command: tuple[str, ...]) ->
         (("report", "nowhere"), "nowhere"),
         (("events", "nowhere"), "nowhere"),
         (("rnu",), "No such command"),
+        (("run", "pkg:pypi/six", "--runtime", "runsc"), "--runtime is for --pod docker"),
+        (("run", "pkg:pypi/six", "--pod", "bubblewrap", "--runtime", "runc"), "--runtime is for --pod docker"),
+        (("run", "pkg:pypi/six", "--pod", "podman"), "'auto', 'bubblewrap', 'docker'"),
         (("run", "pkg:pypi/six", "--fail-on", "always"), "suspicious"),
     ],
 )
@@ -189,6 +194,37 @@ def test_rules_are_listed_and_checked(fumehood: Fumehood, tmp_path: Path) -> Non
     assert "broken.yml" in checked.err
 
 
+def test_a_runtime_for_all_commands_is_no_mistake_with_the_embedded_pod(fumehood: Fumehood, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "thing", {"thing.py": ""})
+    ran = fumehood("run", wheel, "-q", "--format=json", environment={"FUMEHOOD_RUNTIME": "runsc", "FUMEHOOD_POD": ""})
+    assert ran.code == 0, ran.err
+    assert (ran.report["manifest"]["isolation"]["pod"], ran.report["manifest"]["isolation"]["runtime"]) == (
+        "bubblewrap",
+        "",
+    )
+    assert fumehood("run", wheel, "--runtime=runsc", environment={"FUMEHOOD_POD": "bubblewrap"}).code == 2
+    wrong = fumehood("run", wheel, environment={"FUMEHOOD_POD": "podman"})
+    assert wrong.code == 2
+    assert "FUMEHOOD_POD" in wrong.err
+
+
+@pytest.mark.parametrize("host", ["tcp://192.0.2.1:2375", "unix:///nowhere/docker.sock"])
+def test_an_engine_that_cannot_be_used_is_one_line(fumehood: Fumehood, tmp_path: Path, host: str) -> None:
+    wheel = make_wheel(tmp_path, "thing", {"thing.py": ""})
+    for arguments in (("run", "-q", "--pod=docker", wheel), ("pods", "prune")):
+        ran = fumehood(*arguments, environment={"DOCKER_HOST": host})
+        assert ran.code == 4
+        assert ran.out == b""
+        assert re.fullmatch(r"fumehood: cannot use Docker: .*\n", ran.err), ran.err
+    assert list(fumehood.bundles.glob("*.partial")) == []
+
+
+def test_the_help_of_run_tells_of_its_environment(fumehood: Fumehood) -> None:
+    told = " ".join(fumehood("run", "--help").out.decode().split())
+    assert "env var: FUMEHOOD_POD; default: bubblewrap" in told
+    assert "env var: FUMEHOOD_RUNTIME" in told
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(fumehood: Fumehood, shell: str) -> None:
     ran = fumehood("completion", shell)
@@ -210,6 +246,9 @@ def test_completion_scripts(fumehood: Fumehood, shell: str) -> None:
         (("run", "thi"), {"thing-1.0.tar.gz"}),
         (("report", "thi"), {"thing-1.0.tar.gz"}),
         (("completion", ""), {"bash", "zsh", "fish"}),
+        (("run", "--pod", ""), {"auto", "bubblewrap", "docker"}),
+        (("run", "--pod", "docker", "--runtime", "run"), {"runc", "runsc"}),
+        (("pods", ""), {"prune"}),
     ],
 )
 def test_bash_completes(fumehood: Fumehood, tmp_path: Path, typed: tuple[str, ...], offered: set[str]) -> None:
@@ -226,6 +265,12 @@ def test_bash_completes(fumehood: Fumehood, tmp_path: Path, typed: tuple[str, ..
     """
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shown = subprocess.run(
-        ["bash", "--norc", "-c", asks], check=True, capture_output=True, text=True, cwd=tmp_path, env={"PATH": path}
+        ["bash", "--norc", "-c", asks],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        # Without an engine the runtimes that we know of are offered.
+        env={"PATH": path, "DOCKER_HOST": "unix:///nowhere/docker.sock"},
     )
     assert set(shown.stdout.split()) == offered

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.images.pods import make_wheel
+from tests.sandbox.pod import engines
 
 if TYPE_CHECKING:
     from sandbox.images import BaseImage
@@ -124,3 +125,12 @@ def test_a_run_with_the_same_image(installed: _Installed, tmp_path: Path, base_i
     assert {phase["status"] for phase in report["phases"]} == {"completed"}
     manifest = json.loads(next(installed.bundles.glob("*/manifest.json")).read_bytes())
     assert manifest["image"]["digest"] == base_image.image.digest, "the recipe came whole into the wheel"
+
+
+@pytest.mark.docker
+def test_a_run_in_docker(installed: _Installed, tmp_path: Path, base_image: BaseImage) -> None:  # noqa: ARG001 - built before
+    engines.need("docker-runc")
+    wheel = make_wheel(tmp_path, "other", {"other.py": ""})
+    options = ("--pod", "docker", "--runtime", "runc")
+    report = json.loads(installed("fumehood", "run", "--quiet", "--format", "json", *options, wheel))
+    assert (report["verdict"], report["manifest"]["isolation"]["runtime"]) == ("clean", "runc")

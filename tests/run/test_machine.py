@@ -146,4 +146,4 @@ def test_a_disk_that_fills_during_the_run(fumehood: Fumehood, tmp_path: Path, si
     else:
         assert ran.err == ""
         assert ran.report["verdict"] == "inconclusive"
-        assert any("the disk that holds the evidence is full" in reason for reason in ran.report["reasons"])
+        assert any("the disk that holds the evidence had" in reason for reason in ran.report["reasons"])

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.pod, pytest.mark.registry]
 
 
-@pytest.mark.parametrize(
-    ("package", "artefact"),
-    [
-        ("pkg:pypi/six@1.17.0", "wheel"),
-        ("pkg:pypi/requests@2.32.3", "wheel"),
-        ("pkg:pypi/flask@3.1.3", "wheel"),
-        ("pkg:pypi/numpy@2.4.6", "wheel"),
-        ("pkg:pypi/pyyaml@6.0.3", "sdist"),
-        ("pkg:pypi/setuptools-scm@10.3.4", "sdist"),
-    ],
+PACKAGES = (
+    ("pkg:pypi/six@1.17.0", "wheel"),
+    ("pkg:pypi/requests@2.32.3", "wheel"),
+    ("pkg:pypi/flask@3.1.3", "wheel"),
+    ("pkg:pypi/numpy@2.4.6", "wheel"),
+    ("pkg:pypi/pyyaml@6.0.3", "sdist"),
+    ("pkg:pypi/setuptools-scm@10.3.4", "sdist"),
 )
+
+
+@pytest.mark.parametrize(("package", "artefact"), PACKAGES)
 def test_a_known_good_package_is_clean(fumehood: Fumehood, package: str, artefact: str) -> None:
     ran = fumehood.run(package, "--artefact", artefact)
     assert ran.code == 0, (ran.err, ran.out[:2000])

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from collector.manifest import Coverage
+from collector.manifest import Coverage, LimitHit
+from collector.resources import CurvePoint, ResourceReport
 from sandbox.terminal import render_report
 from sandbox.terminal.page import harmless
 from tests.collector.bundles import AWS_VALUE, make_manifest, make_package, make_phases
@@ -74,7 +75,8 @@ def hostile_report() -> Report:
     )
     (usual,) = (phase for phase in make_phases() if phase.name == "import")
     coverage = Coverage(unit=HOSTILE, planned=2, reached=1)
-    phase = msgspec.structs.replace(usual, reason=HOSTILE, limits=(HOSTILE,), coverage=coverage)
+    hit = LimitHit(name="cpu", limit=1, seen=2, unit="seconds", what=HOSTILE)
+    phase = msgspec.structs.replace(usual, reason=HOSTILE, limits=(hit,), coverage=coverage)
     finding = make_finding("high", HOSTILE, actor=HOSTILE, why=HOSTILE, evidence=make_events(*lines))
     manifest = make_manifest(make_phases(import_=phase), package=make_package(HOSTILE))
     return make_report(*lines, findings=[finding], manifest=manifest)
@@ -168,6 +170,85 @@ def test_many_rows_end_with_a_count() -> None:
     assert "  and 60 more rows in the JSON report\n" in text
 
 
+def _with_resources(*sizes: int) -> Report:
+    report = make_report()
+    points = tuple(
+        CurvePoint(seconds=number / 10, rss_bytes=size << 20, processes=1, cpu_seconds=0.0)
+        for number, size in enumerate(sizes, 1)
+    )
+    used = ResourceReport(
+        samples=len(sizes),
+        peak_rss_bytes=max(sizes) << 20,
+        peak_processes=3,
+        cpu_seconds=1.25,
+        read_bytes=0,
+        written_bytes=0,
+        curve=points,
+    )
+    install, *others = (phase for phase in report.phases if phase.name != "dependencies")
+    small = msgspec.structs.replace(used, peak_rss_bytes=1 << 20, peak_processes=1, curve=points[:1])
+    phases = [msgspec.structs.replace(install, resources=used)]
+    phases += [msgspec.structs.replace(phase, resources=small if phase.name == "import" else None) for phase in others]
+    return msgspec.structs.replace(report, phases=tuple(phases))
+
+
+def test_resources_are_one_line_a_phase() -> None:
+    section = shown(_with_resources(1, 100, 200, 399, 400)).partition("Resources\n")[2].partition("\n\n")[0]
+    assert section.splitlines() == [
+        "  install  400 MiB memory  1.2 s processor  3 processes  ▁▃▅██",
+        "  import   1 MiB memory    1.2 s processor  1 process    ▁",
+    ]
+    assert "Resources" not in shown(make_report()), "nothing was measured"
+
+
+def test_a_phase_without_a_process_in_its_samples_was_not_measured() -> None:
+    report = _with_resources(1, 100)
+    nothing = [
+        msgspec.structs.replace(
+            phase, resources=msgspec.structs.replace(phase.resources, peak_rss_bytes=0, peak_processes=0)
+        )
+        if phase.name == "import" and phase.resources
+        else phase
+        for phase in report.phases
+    ]
+    section = shown(msgspec.structs.replace(report, phases=tuple(nothing))).partition("Resources\n")[2]
+    assert "  import   not measured\n" in section
+    assert "0 bytes" not in section.partition("\n\n")[0]
+
+
+def test_a_long_curve_keeps_its_peaks_in_few_characters() -> None:
+    sizes = [1] * 60
+    sizes[37] = 400
+    line = next(line for line in shown(_with_resources(*sizes)).splitlines() if "400 MiB" in line)
+    assert line.split()[-1] == "▁" * 8 + "█" + "▁" * 5
+
+
+def test_a_curve_where_nothing_but_ascii_can_be_shown() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    render_report(_with_resources(1, 200, 400), Console(file=stream, width=80))
+    stream.flush()
+    line = next(line for line in raw.getvalue().decode("ascii").splitlines() if "400 MiB" in line)
+    assert line.split()[-1] == "_+@"
+
+
+def test_limits_that_were_met_stand_at_their_phase() -> None:
+    (usual,) = (phase for phase in make_phases() if phase.name == "import")
+    cut = LimitHit(name="output", what="stdout", limit=1024, seen=4096, lost=3072, unit="bytes")
+    full = LimitHit(name="disk", limit=1 << 20, seen=1 << 20, unit="bytes")
+    ended = LimitHit(name="cpu", limit=600, seen=600, unit="seconds", ended=True)
+    reason = "ended at a limit: processor time 600 s of at most 600 s"
+    changed = msgspec.structs.replace(
+        usual, status="killed", reason=reason, output_truncated=True, limits=(cut, full, ended)
+    )
+    text = shown(make_report(manifest=make_manifest(make_phases(import_=changed))))
+    (line,) = (line for line in text.splitlines() if line.startswith("  import"))
+    assert line.endswith(
+        f"  {reason}; limit met: the pod's disk 1 MiB of at most 1 MiB; "
+        "limit met: output (stdout) 4 KiB, of which the first 1 KiB are kept"
+    )
+
+
 def test_harmless() -> None:
     assert harmless("plain Ω → x") == "plain Ω → x"
     assert harmless("a\tb\r\n\x1b\x85\u2028\ud800e\u0301") == "a\\tb\\r\\n\\x1b\\x85\\u2028\\ud800e\\u0301"
@@ -180,3 +261,12 @@ def test_harmless_whatever_comes(text: str, *, ascii_only: bool) -> None:
     assert result.isprintable()
     assert result.isascii() or not ascii_only
     assert harmless(result, ascii_only=ascii_only) == result
+
+
+@pytest.mark.parametrize(("runtime", "told"), [("", "pod bubblewrap"), ("runsc", "pod docker with runsc")])
+def test_the_pod_is_told_at_the_top(runtime: str, told: str) -> None:
+    manifest = make_manifest()
+    pod = "docker" if runtime else "bubblewrap"
+    isolation = msgspec.structs.replace(manifest.isolation, pod=pod, runtime=runtime)
+    report = make_report(manifest=msgspec.structs.replace(manifest, isolation=isolation))
+    assert shown(report, width=200).splitlines()[1].endswith(f"  profile pypi  {told}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import errno
 import importlib.metadata
 import json
 import os
@@ -82,6 +83,28 @@ def guard_root(result_fd: int) -> None:
         raise Stopped
 
     signal.signal(signal.SIGTERM, stop)
+
+
+def follow(pid: int) -> tuple[int, bool]:
+    """Open a descriptor that stands for a process, whoever gets its number later; and say whether it can be polled.
+
+    gVisor of 2022 has no pidfd_open. An open file of the process below /proc stands for it as well, but has to be read.
+    """
+    try:
+        return os.pidfd_open(pid), True
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+    return os.open(f"/proc/{pid}/stat", os.O_RDONLY), False
+
+
+def has_ended(stat: int) -> bool:
+    """Read the open `stat` of a process; a main thread that has ended before the others does not count."""
+    try:
+        words = os.pread(stat, 4096, 0).rpartition(b")")[2].split()
+    except ProcessLookupError:
+        return True
+    return words[0] == b"X" or (words[0] == b"Z" and int(words[17]) <= 1)
 
 
 def environment() -> tuple[str, str]:

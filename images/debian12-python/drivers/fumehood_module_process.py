@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import collections
+import contextlib
 import json
 import os
 import select
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from fumehood_module_tree import Node
 
     Children = dict[int, tuple[int, int, float]]
-    """By pidfd: process id, read end of its leash, deadline."""
+    """By process id: pidfd or -1, read end of its leash, deadline."""
 
 SLOTS = 2
+LOOK_EVERY = 0.05
 GRACE = 2.0
 LET_GO = b"x"
 ALIVE = b"."
@@ -173,7 +175,7 @@ def spawn(child: Node, voice: Voice, each: float, running: Children) -> None:
     if pid == 0:
         try:
             os.setpgid(0, 0)
-            for descriptor in (reader, *running, *(leash for _, leash, _ in running.values())):
+            for descriptor in (reader, *descriptors(running)):
                 os.close(descriptor)
             voice.pull(ALIVE)
             mine = Voice(voice.channel, writer)
@@ -182,7 +184,24 @@ def spawn(child: Node, voice: Voice, each: float, running: Children) -> None:
         finally:
             _exit(70)
     os.close(writer)
-    running[os.pidfd_open(pid)] = (pid, reader, _monotonic() + each + GRACE + 1)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except OSError:  # gVisor of 2022 has none: its leash tells too, unless it has left that to others
+        pidfd = -1
+    running[pid] = (pidfd, reader, _monotonic() + each + GRACE + 1)
+
+
+def descriptors(running: Children) -> list[int]:
+    """Return what is open for the children."""
+    return [descriptor for pidfd, leash, _ in running.values() for descriptor in (pidfd, leash) if descriptor >= 0]
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a child is gone or a zombie; it stays one for `waitpid`."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 def attend(running: Children, each: float) -> None:
@@ -190,23 +209,26 @@ def attend(running: Children, each: float) -> None:
     if not running:
         return
     poll = _poll()
-    for pidfd, (_, leash, _) in running.items():
-        poll.register(pidfd, select.POLLIN)
-        poll.register(leash, select.POLLIN)
-    soonest = min(deadline for _, _, deadline in running.values())
-    ready = {descriptor for descriptor, _ in poll.poll(max(0.0, soonest - _monotonic()) * 1000)}
-    for pidfd, (pid, leash, deadline) in list(running.items()):
+    for descriptor in descriptors(running):
+        poll.register(descriptor, select.POLLIN)
+    patience = max(0.0, min(deadline for _, _, deadline in running.values()) - _monotonic())
+    if any(pidfd < 0 for pidfd, _, _ in running.values()):
+        patience = min(patience, LOOK_EVERY)
+    ready = {descriptor for descriptor, _ in poll.poll(patience * 1000)}
+    for pid, (pidfd, leash, deadline) in list(running.items()):
         pulled = os.read(leash, 4096) if leash in ready else b""
-        if pidfd in ready:
-            os.waitpid(pid, os.WNOHANG)
+        if pidfd in ready or (pidfd < 0 and has_ended(pid)):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         elif LET_GO not in pulled and leash not in ready and _monotonic() < deadline:
             continue
         elif pulled and LET_GO not in pulled:
-            running[pidfd] = (pid, leash, _monotonic() + each + GRACE + 1)
+            running[pid] = (pidfd, leash, _monotonic() + each + GRACE + 1)
             continue
         os.close(leash)
-        os.close(pidfd)
-        del running[pidfd]
+        if pidfd >= 0:
+            os.close(pidfd)
+        del running[pid]
 
 
 def finalise() -> NoReturn:

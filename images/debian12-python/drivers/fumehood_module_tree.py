@@ -28,7 +28,8 @@ class Node:
     reason: str = ""
     fresh: bool = False  # had a process of its own, forked from the root
     pid: int = 0
-    pidfd: int = -1
+    pidfd: int = -1  # or its open `stat`, where there are no pidfds
+    polled: bool = True  # whether it is a pidfd
     since: float = 0.0  # when it came into this state
 
 

@@ -54,6 +54,7 @@ class Supervisor:
         self.running: dict[str, Node] = {}  # name -> node whose import has not ended
         self.alive: dict[str, Node] = {}  # name -> node whose import has ended, its process not (oldest first)
         self.gone: list[Node] = []  # whose process had ended when its first message came
+        self.looked_at: list[Node] = []  # whose process cannot be polled (no pidfd_open)
         self.processors = sorted(os.sched_getaffinity(0))
         self.selector = selectors.DefaultSelector()
         self.channel, self.child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -70,6 +71,7 @@ class Supervisor:
                 if key.data is not None:
                     self.receive_all()
                     self.ended(key.data)
+            self.look()
             self.receive_all()
             self.bury()
             self.expire()
@@ -97,11 +99,21 @@ class Supervisor:
         node.state, node.pid, node.since = "running", pid, time.monotonic()
         self.running[node.name] = node
         try:
-            node.pidfd = os.pidfd_open(pid)
+            node.pidfd, node.polled = driver.follow(pid)
         except OSError:
             self.gone.append(node)  # its last words may still be on their way
             return
-        self.selector.register(node.pidfd, selectors.EVENT_READ, node)
+        if node.polled:
+            self.selector.register(node.pidfd, selectors.EVENT_READ, node)
+        else:
+            self.looked_at.append(node)
+
+    def look(self) -> None:
+        """Find those that have ended among the processes that cannot be polled; first all they said is heard."""
+        ended = [node for node in self.looked_at if driver.has_ended(node.pidfd)]
+        self.receive_all()
+        for node in ended:
+            self.ended(node)
 
     def bury(self) -> None:
         """Settle those that were gone before anyone could follow them, once all they said is heard."""
@@ -159,7 +171,10 @@ class Supervisor:
 
     def ended(self, node: Node) -> None:
         """Take note that a process is gone."""
-        self.selector.unregister(node.pidfd)
+        if node.polled:
+            self.selector.unregister(node.pidfd)
+        else:
+            self.looked_at.remove(node)
         os.close(node.pidfd)
         node.pidfd = -1
         self.alive.pop(node.name, None)
@@ -191,17 +206,28 @@ class Supervisor:
                 self.kill(self.nodes[job])
                 self.close_job(self.nodes[job])
         for node in list(self.alive.values())[: max(0, len(self.alive) - SURVIVORS)]:
-            if now > node.since + QUIET and node.name not in self.jobs:
+            if self.has_work(node):
+                node.since = now
+            elif now > node.since + QUIET and node.name not in self.jobs:
                 # It was still at something: what that was going to be, nobody has seen.
                 node.state = "timed-out"
                 self.kill(node)
+
+    def has_work(self, node: Node) -> bool:
+        """Tell whether a process still looks after others below it, in a job that goes on."""
+        if not any(tree.belongs(node.name, job) for job in self.jobs):
+            return False
+        return any(child.state in ("planned", "running") or child.name in self.alive for child in tree.subtree(node))
 
     def kill(self, node: Node) -> None:
         """Kill the process of a node and its process group."""
         if node.pidfd < 0:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            signal.pidfd_send_signal(node.pidfd, signal.SIGKILL)
+            if node.polled:
+                signal.pidfd_send_signal(node.pidfd, signal.SIGKILL)
+            elif not driver.has_ended(node.pidfd):
+                os.kill(node.pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it may have left its group
             os.killpg(node.pid, signal.SIGKILL)
 

@@ -17,7 +17,7 @@ import pytest
 
 from collector.records import GatewayRecord, Record
 from sandbox.gateway.ca import create_authority
-from sandbox.pod.init import RULES
+from sandbox.pod.network import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

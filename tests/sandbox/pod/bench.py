@@ -1,7 +1,8 @@
-"""A started pod for tests: bubblewrap, strace, the real gateway, no registry."""
+"""A started pod for tests: the real tracer, the real gateway, no registry."""
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from collector.manifest import Phase
     from sandbox.images import BaseImage
-    from sandbox.pod.bubblewrap import BubblewrapPod
+    from sandbox.pod.interface import Pod
 
 
 StartPod: TypeAlias = "Callable[..., AbstractContextManager[Bench]]"
@@ -29,7 +30,7 @@ StartPod: TypeAlias = "Callable[..., AbstractContextManager[Bench]]"
 class Bench:
     """A started pod, its directory, and a short way to run a command in it."""
 
-    def __init__(self, pod: BubblewrapPod, directory: Path) -> None:
+    def __init__(self, pod: Pod, directory: Path) -> None:
         self.pod = pod
         self.directory = directory
         self._count = 0
@@ -59,6 +60,7 @@ def make_plan(base_image: BaseImage, directory: Path, **limits: int) -> PodPlan:
     environment = pypi.Environment(home=profile.persona.home, python=base_image.image.python)
     authority = create_authority()
     return PodPlan(
+        run=secrets.token_hex(8),
         rootfs=base_image.rootfs,
         artefact=artefact,
         user=profile.persona.user,

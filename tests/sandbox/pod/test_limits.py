@@ -16,10 +16,22 @@ import pytest
 from sandbox.bundle import BundleWriter
 
 if TYPE_CHECKING:
+    from collector.manifest import Phase
     from sandbox.settings import Settings
     from tests.sandbox.pod.bench import Bench, StartPod
 
 pytestmark = pytest.mark.pod
+
+
+def _names(phase: Phase) -> tuple[str, ...]:
+    return tuple(hit.name for hit in phase.limits)
+
+
+def _next_phase_runs(bench: Bench) -> None:
+    after = bench.run("/bin/echo", "the run goes on")
+    assert (after.status, after.trace_complete) == ("completed", True)
+    assert bench.output(after) == "the run goes on\n"
+    assert '"the run goes on' in bench.trace(after)
 
 
 def _pod_processes(bench: Bench) -> list[psutil.Process]:
@@ -38,9 +50,16 @@ def _pod_processes(bench: Bench) -> list[psutil.Process]:
     ],
     ids=["sleeps", "ignores-signals", "forks", "fork-bomb", "floods", "double-fork"],
 )
-def test_a_phase_without_end_is_ended_and_the_next_one_runs(start_pod: StartPod, code: str) -> None:
+def test_a_phase_without_end_is_ended_and_the_next_one_runs(start_pod: StartPod, pod_name: str, code: str) -> None:
+    if pod_name == "docker-runsc" and "fork() for" in code:
+        pytest.skip("gVisor of 2022 hangs when many traced processes are killed at once (docs/docker.md)")
     with start_pod(processes=128, output_kb=64) as bench:
         phase = bench.python(code, seconds=2)
+        if pod_name == "docker-runsc" and "os.fork()\n  except" in code:
+            # Its limit of processes holds, or the runner's does, or the sandbox hangs and is ended.
+            assert phase.status in {"killed", "timed-out"}
+            assert _names(phase) in {("processes",), ()}
+            return
         assert phase.status == "timed-out"
         assert phase.reason == "not finished after 2 s"
         assert phase.output_truncated is ("os.write" in code)
@@ -56,8 +75,12 @@ def test_a_trace_over_its_limit_ends_the_phase_and_is_incomplete(start_pod: Star
     with start_pod(trace_mb=1) as bench:
         phase = bench.python("while True:\n  try: open('/nowhere')\n  except OSError: pass", seconds=60)
         assert phase.status == "killed"
-        assert phase.limits == ("trace",)
+        (hit,) = phase.limits
+        assert (hit.name, hit.limit, hit.unit, hit.ended) == ("trace", 1 << 20, "bytes", True)
+        assert hit.limit < hit.seen <= len(bench.trace(phase)) + 8, "as much as there was when it was ended"
+        assert phase.reason.startswith("ended at a limit: trace 1")
         assert phase.trace_complete is False
+        _next_phase_runs(bench)
 
 
 def test_a_survivors_trace_is_held_to_the_limit_while_it_lingers(start_pod: StartPod) -> None:
@@ -70,14 +93,15 @@ def test_a_survivors_trace_is_held_to_the_limit_while_it_lingers(start_pod: Star
         assert len(bench.trace(phase)) < 8 << 20
 
 
-def test_a_pod_whose_gateway_dies_ends_and_says_so(start_pod: StartPod) -> None:
-    with start_pod() as bench:
+def test_a_pod_whose_gateway_dies_ends_and_says_so(start_bubblewrap: StartPod) -> None:
+    with start_bubblewrap() as bench:
         before = bench.run("/bin/true")
         assert before.status == "completed"
         (gateway,) = (p for p in _pod_processes(bench) if "sandbox.gateway" in p.cmdline() and not p.children())
         gateway.kill()
         phase = bench.python("import time; time.sleep(1000)", seconds=30)
-        assert (phase.status, phase.limits) in {("killed", ("pod",)), ("failed", ())}
+        assert phase.status in {"killed", "failed"}
+        assert phase.limits == (), "it was no limit"
         assert phase.trace_complete is False
 
 
@@ -90,7 +114,7 @@ def test_exit_codes_and_programs_that_cannot_start(start_pod: StartPod) -> None:
         assert missing.status == "failed"
 
 
-def test_survivors_are_watched_until_linger_ends_then_nothing_is_left(start_pod: StartPod) -> None:
+def test_survivors_are_watched_until_linger_ends_then_nothing_is_left(start_pod: StartPod, pod_name: str) -> None:
     with start_pod() as bench:
         late = "time.sleep(1); open('/tmp/late', 'w'); time.sleep(1000)"
         daemon = f"import os, time\nif os.fork() == 0:\n  os.setsid()\n  {late}"
@@ -102,8 +126,8 @@ def test_survivors_are_watched_until_linger_ends_then_nothing_is_left(start_pod:
         lines = [line for line in bench.trace(phase).splitlines() if '"/tmp/late"' in line]
         assert lines
         assert float(lines[0].split()[1]) >= linger.started - 1.5
-        processes = _pod_processes(bench)
-        assert processes
+        processes = _pod_processes(bench) if pod_name == "bubblewrap" else []
+        assert processes or pod_name != "bubblewrap"
         assert bench.pod.stop() == ()
     _, alive = psutil.wait_procs(processes, timeout=5)
     assert alive == []
@@ -117,6 +141,24 @@ def test_a_process_whose_main_thread_has_ended_still_survives(start_pod: StartPo
         phase = bench.python(code)
         assert (phase.status, phase.survivors) == ("completed", 1)
         assert bench.pod.linger(1).status == "timed-out"
+
+
+def test_a_survivor_that_is_never_the_same_process_for_long_survives(start_pod: StartPod) -> None:
+    """Each forks (without a copy of its memory) and ends: whoever counts looks for one that has gone on already."""
+    forks = "b838000000bf0001000031f631d24d31d24d31c00f0585c0"
+    code = (
+        "import ctypes, mmap, os\n"
+        "if os.fork() == 0:\n"
+        f"  code = bytes.fromhex('{forks}')\n"
+        "  page = mmap.mmap(-1, 4096, prot=7)\n"
+        "  page.write(code + bytes([0x7e, 254 - len(code)]) + bytes.fromhex('b83c00000031ff0f05'))\n"
+        "  ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()\n"
+    )
+    with start_pod() as bench:
+        assert bench.python(code).status == "completed"
+        # Many times, as whoever counts finds one of them now and then.
+        lingers = [bench.pod.linger(0.2) for _ in range(12)]
+        assert {(linger.status, bool(linger.reason)) for linger in lingers} == {("timed-out", True)}
 
 
 def test_linger_takes_no_time_when_nothing_survives(start_pod: StartPod) -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import stat
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import psutil
@@ -20,25 +16,11 @@ from collector import manifest
 from sandbox.images import BaseImage
 from sandbox.pod.bubblewrap import BubblewrapPod
 from tests.sandbox.pod.bench import Bench, make_plan
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.sandbox.pod.somebody import UID, observed
 
 pytestmark = pytest.mark.pod
 
 _ROOT = Path(__file__).resolve().parents[3]
-_UID = 60123
-"""Nobody's: has neither a name nor subordinate ids."""
-_OPENED = """
-closed=$1; shift
-for path; do [ "$path" = -- ] && break; mkdir -p "$PLACE/opened$path"; mount --bind "$path" "$PLACE/opened$path"; done
-for directory in $closed; do mount -t tmpfs -o mode=0755 none "$directory"; done
-while [ "$1" != -- ]; do mkdir -p "$1"; mount --bind "$PLACE/opened$1" "$1"; shift; done
-shift
-exec "$@"
-"""
-"""Replaces the directories named first by ones that everybody may pass, with nothing in them but the given paths."""
-
 _PROBE = """
 import ctypes, json, os, socket, sys
 evidence = sys.argv[1]
@@ -130,57 +112,13 @@ def _observe(directory: Path, rootfs: Path, python: str) -> _Seen:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """A directory that every user can reach, which pytest's own are not."""
-    path = Path(tempfile.mkdtemp(prefix="fumehood-ordinary-", dir="/var/tmp"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
-
-
-def _as_somebody(place: Path, rootfs: Path) -> list[str]:
-    """What makes root an unprivileged uid for which our Python, our code and the base root filesystem are in reach.
-
-    They may be below root's home. Only in a mount namespace that ends with the command are they anywhere else.
-    """
-    needed = {Path(os.path.realpath(path)) for path in (sys.base_prefix, sys.prefix, _ROOT, rootfs)}
-    outermost = [path for path in sorted(needed) if not needed & set(path.parents)]
-    closed = [next(iter(_closed(path)), None) for path in outermost]
-    shut = sorted({str(directory) for directory in closed if directory})
-    moved = [str(path) for path, directory in zip(outermost, closed, strict=True) if directory]
-    private = ["env", f"PLACE={place}", "unshare", "--mount", "--propagation", "private", "--", "sh", "-euc", _OPENED]
-    user = ["setpriv", f"--reuid={_UID}", f"--regid={_UID}", "--clear-groups", "--"]
-    return [*private, "sh", " ".join(shut), *moved, "--", *user]
-
-
-def _closed(path: Path) -> Iterator[Path]:
-    """Directories above `path` that others may not pass, outermost first."""
-    return (directory for directory in reversed(path.parents) if not directory.stat().st_mode & stat.S_IXOTH)
-
-
-@pytest.fixture(scope="module")
-def seen(place: Path, base_image: BaseImage) -> _Seen:
-    """What an ordinary user sees: this one, or an unprivileged uid that root becomes."""
-    home = place / "home"
-    home.mkdir()
-    become = []
-    if os.getuid() == 0:
-        os.chown(home, _UID, _UID)
-        become = _as_somebody(place, base_image.rootfs)
-    module = [sys.executable, "-m", "tests.sandbox.pod.test_ordinary_user"]
-    done = subprocess.run(
-        [*become, *module, str(home), str(base_image.rootfs), base_image.image.python],
-        check=False,
-        capture_output=True,
-        cwd="/",
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(home), "PYTHONPATH": str(_ROOT), "LANG": "C.UTF-8"},
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=_Seen)
+def seen(base_image: BaseImage) -> _Seen:
+    """What an ordinary user sees."""
+    return msgspec.json.decode(observed("tests.sandbox.pod.test_ordinary_user", base_image), type=_Seen)
 
 
 def test_the_pod_is_an_ordinary_users_and_says_so(seen: _Seen) -> None:
-    assert seen.owner == (os.getuid() or _UID)
+    assert seen.owner == (os.getuid() or UID)
     assert (seen.isolation.outer_user, seen.isolation.uid_ranges) == ("user", 1)
     probe = seen.phases["probe"]
     assert (probe.status, probe.trace_complete) == ("completed", True), (probe.reason, seen.errors)
@@ -221,5 +159,5 @@ def test_a_survivor_is_watched_and_nothing_is_left(seen: _Seen) -> None:
 
 
 if __name__ == "__main__":
-    observed = _observe(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
-    sys.stdout.write(f"{msgspec.json.encode(observed).decode()}\n")
+    told = _observe(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    sys.stdout.write(f"{msgspec.json.encode(told).decode()}\n")

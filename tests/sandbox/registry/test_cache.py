@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from sandbox.registry.errors import IntegrityError, TooLargeError
 from .index_server import digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -88,3 +91,41 @@ def test_a_large_blob_that_was_cut_off_is_noticed(tmp_path: Path) -> None:
     assert cache.blob(blob.sha256) == blob
     os.truncate(blob.path, blob.size - 1)
     assert cache.blob(blob.sha256) is None
+
+
+_CRASHES = """
+import os, signal, sys
+from pathlib import Path
+from sandbox.registry.cache import Cache
+
+def chunks():
+    yield b"half"
+    print("ready", flush=True)
+    sys.stdin.read()
+    yield b"whole"
+
+Cache(Path(sys.argv[1])).store(chunks(), max_bytes=100)
+"""
+
+
+def test_what_a_crash_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _CRASHES, tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        Cache(tmp_path)
+        assert len(list((tmp_path / "incoming").iterdir())) == 1
+        writer.kill()
+    Cache(tmp_path)
+    assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_download_goes_on_while_others_open_the_cache(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+
+    def chunks() -> Iterator[bytes]:
+        yield b"half, "
+        Cache(tmp_path)
+        yield b"whole"
+
+    assert cache.store(chunks(), max_bytes=100).path.read_bytes() == b"half, whole"

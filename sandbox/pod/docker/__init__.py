@@ -1,0 +1,1 @@
+"""The Docker pod: a gateway and a tracee container that share a sealed network namespace, under a chosen runtime."""

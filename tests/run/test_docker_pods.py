@@ -1,0 +1,81 @@
+"""The same package has the same verdict and the same findings in every pod."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.run.conftest import Fumehood
+from tests.run.test_real_packages import PACKAGES
+from tests.run.test_samples import EXPECTATIONS
+from tests.samples import build
+from tests.sandbox.pod import engines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.docker, pytest.mark.pod, pytest.mark.registry, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def run_everywhere(base_image: object, tmp_path: Path) -> Callable[..., dict[str, Any]]:  # noqa: ARG001 - built before
+    """Run a package in all pods at once, as much of a run is waiting; gives the report that all have in common."""
+    for pod in engines.POD_NAMES:
+        engines.need(pod)
+
+    def run(pod: str, *arguments: str | Path) -> dict[str, Any]:
+        kind, _, runtime = pod.partition("-")
+        ours = Fumehood(tmp_path / pod / "bundles")
+        ours.bundles.parent.mkdir()
+        ran = ours.run(*arguments, "--pod", kind, *(("--runtime", runtime) if runtime else ()))
+        assert ran.out, (pod, ran.err)
+        isolation = json.loads((ours.bundle() / "manifest.json").read_bytes())["isolation"]
+        assert (isolation["pod"], isolation.get("runtime", "")) == (kind, runtime), "it ran where we think"
+        return ran.report
+
+    def everywhere(*arguments: str | Path) -> dict[str, Any]:
+        with ThreadPoolExecutor(len(engines.POD_NAMES)) as pool:
+            reports = dict(
+                zip(engines.POD_NAMES, pool.map(lambda pod: run(pod, *arguments), engines.POD_NAMES), strict=True)
+            )
+        embedded = reports["bubblewrap"]
+        for pod, report in reports.items():
+            assert [phase["name"] for phase in report["phases"] if not phase["trace"]["complete"]] == [], pod
+            assert [phase["name"] for phase in report["phases"] if phase["trace"]["unparsed"]] == [], pod
+            assert report["verdict"] == embedded["verdict"], (pod, report["reasons"])
+            assert _found(report) == _found(embedded), pod
+            assert _reached(report) == _reached(embedded), pod
+        return embedded
+
+    return everywhere
+
+
+def _found(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return sorted({(finding["name"], finding["phase"], finding["actor"]) for finding in report["findings"]})
+
+
+def _reached(report: dict[str, Any]) -> dict[str, tuple[str, int, int]]:
+    """How each phase ended and how far it came."""
+    covered = ((phase, phase["coverage"] or {"planned": 0, "reached": 0}) for phase in report["phases"])
+    return {phase["name"]: (phase["status"], seen["planned"], seen["reached"]) for phase, seen in covered}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTATIONS))
+def test_a_sample_is_told_the_same_in_every_pod(
+    run_everywhere: Callable[..., dict[str, Any]], tmp_path: Path, name: str
+) -> None:
+    expected = EXPECTATIONS[name]
+    report = run_everywhere(build.build(name, tmp_path))
+    assert report["verdict"] == expected["verdict"]
+    assert set(expected.get("rules", ())) <= {rule for rule, _, actor in _found(report) if actor == "target"}
+
+
+@pytest.mark.parametrize(("package", "artefact"), PACKAGES)
+def test_a_known_good_package_is_clean_in_every_pod(
+    run_everywhere: Callable[..., dict[str, Any]], package: str, artefact: str
+) -> None:
+    assert run_everywhere(package, "--artefact", artefact)["verdict"] == "clean"
