@@ -15,21 +15,17 @@ import msgspec
 import psutil
 
 from sandbox.errors import PodError
-from sandbox.gateway.config import GatewayConfig, Metadata
-from sandbox.gateway.config import Limits as GatewayLimits
-from sandbox.pod import etc, tracee
+from sandbox.pod import etc, gateway_files, network, tracee
 from sandbox.pod.init import InitPlan
 from sandbox.pod.interface import TRACEE_UID, PodPlan
 from sandbox.pod.surroundings import our_environment
 from sandbox.pod.usage import tasks_below
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self
 
     from sandbox.pod.tools import Tools
 
-_TCP_PORT, _DNS_PORT = 61001, 61053
 _STAGES = ("/media", "/mnt", "/srv", "/opt")
 HOST_UIDS = 1_879_000_000
 """First of the host uids a pod's package may get: far above those that distributions hand out."""
@@ -159,10 +155,7 @@ class Namespaces:
         plan = self._plan
         directory = self._directory / "gateway"
         directory.mkdir()
-        (directory / "ca.pem").write_bytes(plan.gateway.certificate_pem)
-        (directory / "ca.key").write_bytes(plan.gateway.key_pem)
-        config = directory / "config.json"
-        config.write_bytes(msgspec.json.encode(self._gateway_config(directory)))
+        config = gateway_files.write(plan, directory, tracee.REGISTRY_SOCKET)
         files = etc.files(plan.user, plan.hostname, plan.rootfs, plan.gateway.certificate_pem, plan.pip_conf)
         home = plan.home.lstrip("/")
         return InitPlan(
@@ -175,34 +168,13 @@ class Namespaces:
             links={f"{home}/{name}": target for name, target in plan.links.items()},
             private=tuple(f"{home}/{name}" for name in sorted(plan.private)),
             artefact=str(plan.artefact),
-            tcp_port=_TCP_PORT,
-            dns_port=_DNS_PORT,
+            tcp_port=network.TCP_PORT,
+            dns_port=network.DNS_PORT,
             ip=self._tools.ip,
             nft=self._tools.nft,
             gateway=tuple(tracee.gateway(self._tools, directory, config, plan.gateway.registry_socket)),
             gateway_environment=our_environment(),
             gateway_log=str(directory / "log"),
-        )
-
-    def _gateway_config(self, directory: Path) -> GatewayConfig:
-        limits, gateway = self._plan.limits, self._plan.gateway
-        scratch = directory / "scratch"
-        scratch.mkdir(mode=0o700)
-        return GatewayConfig(
-            tcp_port=_TCP_PORT,
-            dns_port=_DNS_PORT,
-            records=str(directory / "gateway.jsonl"),
-            scratch=str(scratch),
-            ca_certificate=str(directory / "ca.pem"),
-            ca_key=str(directory / "ca.key"),
-            registry_socket=tracee.REGISTRY_SOCKET if gateway.registry_hosts else "",
-            registry_hosts=gateway.registry_hosts,
-            metadata=_metadata(gateway.metadata),
-            limits=GatewayLimits(
-                record_bytes=limits.gateway_mb * _MEGABYTE,
-                body_bytes=limits.body_kb << 10,
-                connections=limits.connections,
-            ),
         )
 
 
@@ -215,12 +187,6 @@ def _may_give_uids() -> bool:
         if not any(first <= HOST_UIDS and last <= first + count for first, count in ranges):
             return False
     return True
-
-
-def _metadata(planted: Mapping[str, str]) -> Metadata:
-    if not planted:
-        return Metadata()
-    return Metadata(role=planted["role"], document=planted["credentials"], token=planted["token"])
 
 
 def _tell(init: subprocess.Popen[bytes], line: bytes) -> None:

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker.types
-import msgspec
 
 from sandbox.errors import PodError
-from sandbox.gateway.config import GatewayConfig, Metadata
-from sandbox.gateway.config import Limits as GatewayLimits
-from sandbox.pod import network
+from sandbox.pod import gateway_files
 from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.labels import labels, remove
 from sandbox.pod.docker.mounts import bind, python
@@ -64,7 +61,7 @@ class GatewayContainer:
         Raises:
             PodError: It does not.
         """
-        config = self._write_config()
+        config = gateway_files.write(self._plan, self._directory, REGISTRY_SOCKET, until_eof=True)
         command = (tools.ip, tools.nft, tools.setpriv, str(os.getuid()), str(config))
         with explained("start the gateway's container"):
             self._container = container = self._client.containers.create(
@@ -126,37 +123,6 @@ class GatewayContainer:
         """What it sees of the host: Python and our code read-only, its own directory, the registry socket."""
         directory = bind(self._directory, self._directory, writable=True)
         return [*python(), bind(self._plan.gateway.registry_socket, REGISTRY_SOCKET), directory]
-
-    def _write_config(self) -> Path:
-        plan, directory = self._plan.gateway, self._directory
-        limits = self._plan.limits
-        (directory / "ca.pem").write_bytes(plan.certificate_pem)
-        (directory / "ca.key").write_bytes(plan.key_pem)
-        (directory / "scratch").mkdir(mode=0o700)
-        told = plan.metadata
-        metadata = (
-            Metadata(role=told["role"], document=told["credentials"], token=told["token"]) if told else Metadata()
-        )
-        config = GatewayConfig(
-            tcp_port=network.TCP_PORT,
-            dns_port=network.DNS_PORT,
-            records=str(directory / "gateway.jsonl"),
-            scratch=str(directory / "scratch"),
-            ca_certificate=str(directory / "ca.pem"),
-            ca_key=str(directory / "ca.key"),
-            registry_socket=REGISTRY_SOCKET if plan.registry_hosts else "",
-            registry_hosts=plan.registry_hosts,
-            metadata=metadata,
-            limits=GatewayLimits(
-                record_bytes=limits.gateway_mb * _MEGABYTE,
-                body_bytes=limits.body_kb << 10,
-                connections=limits.connections,
-            ),
-            until_eof=True,
-        )
-        path = directory / "config.json"
-        path.write_bytes(msgspec.json.encode(config))
-        return path
 
 
 def _sysctls() -> dict[str, str]:

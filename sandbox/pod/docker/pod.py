@@ -183,7 +183,7 @@ class DockerPod:
             "filter": base64.b64encode(seccomp.program(above_tracer=own_kernel)).decode(),
             "reports": command.reports_coverage,
             "result_fd": _RESULT_DESCRIPTOR,
-            # gVisor hangs when many are killed whose tracer stands still; and it has no limit of processes of its own.
+            # gVisor hangs when many are killed whose tracer stands still.
             "freezes": not own_kernel,
             "pids": limits.processes + OURS,
             "uid": self._tracee.uid,
