@@ -268,6 +268,9 @@ class Phase:
         """Say that the command has ended."""
         self.told_exit = True
         self.drain()
+        if self.truncated:
+            # The worker may judge the phase by this, before the tracer has ended.
+            self.tell_printed()
         self.take_sample()
         self.tell({"exit": self.code, "survivors": survivors, "oom": processes.oom_kills() - self.oom})
 
