@@ -16,13 +16,17 @@ from collector.errors import RuleError
 from collector.sigma.combine import combine
 from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.fields import CATEGORIES, category_named, field_names
+from collector.sigma.lists import fill_in
 from collector.sigma.parse import check_names, explanation
 from collector.sigma.plan import fields_in
 from collector.sigma.rule import LEVELS, Rule, Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from collector.sigma.correlate import Correlation
     from collector.sigma.fields import Category
+    from collector.sigma.lists import NamedList
     from collector.sigma.parse import Document, RuleFile
 
 _TECHNIQUE = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
@@ -31,11 +35,12 @@ _NEARLY = re.compile(r"attack\.t?\d.*", re.IGNORECASE)
 _WORD = re.compile(r"[\w*-]+")
 
 
-def build_rules(file: RuleFile, *, nursery: bool) -> list[tuple[Rule, Document]]:
+def build_rules(file: RuleFile, lists: Mapping[str, NamedList], *, nursery: bool) -> list[tuple[Rule, Document]]:
     """Compile the rules of a file.
 
     Args:
         file: One rule, or one correlation rule with its base rules.
+        lists: Named lists that it may take in.
         nursery: The file is not yet trusted.
 
     Returns:
@@ -46,6 +51,9 @@ def build_rules(file: RuleFile, *, nursery: bool) -> list[tuple[Rule, Document]]
         RuleError: See `collector.sigma.load.load_rules`.
     """
     parsed = _parsed(file)
+    for rule, document in parsed:
+        if isinstance(rule, SigmaRule):
+            fill_in(rule, lists, document, file)
     stem = file.name.rsplit("/", 1)[-1].removesuffix(".yml")
     correlations = [(rule, document) for rule, document in parsed if isinstance(rule, SigmaCorrelationRule)]
     bases = [(rule, document) for rule, document in parsed if isinstance(rule, SigmaRule)]

@@ -104,6 +104,25 @@ def parse_file(name: str, content: bytes) -> RuleFile:
     Raises:
         RuleError: It is not YAML, not a mapping, or has an unknown key.
     """
+    file = read_documents(name, content)
+    for document in file.documents:
+        _check_keys(file, document)
+    return file
+
+
+def read_documents(name: str, content: bytes) -> RuleFile:
+    """Read a YAML file of mappings, whatever their keys.
+
+    Args:
+        name: Path of the file, for messages.
+        content: Its bytes.
+
+    Returns:
+        The documents, at least one.
+
+    Raises:
+        RuleError: It is not UTF-8, not YAML, empty, or has a document that is not a mapping.
+    """
     try:
         text = content.decode()
         documents = _documents(text)
@@ -117,8 +136,6 @@ def parse_file(name: str, content: bytes) -> RuleFile:
     file = RuleFile(name, text, documents)
     if not documents:
         raise file.error("the file is empty; write a rule or remove it")
-    for document in documents:
-        _check_keys(file, document)
     return file
 
 

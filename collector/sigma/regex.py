@@ -34,7 +34,7 @@ def regex_test(value: SigmaRegularExpression) -> Test:
         RuleError: It has a placeholder.
     """
     if value.regexp.contains_placeholder():
-        raise RuleError(f"the placeholder in {str(value.regexp)!a} cannot be filled in; write the values out")
+        raise RuleError(f"the placeholder in {str(value.regexp)!a} stands where no list can; write the values out")
     flags = re.NOFLAG
     for flag in value.flags:
         flags |= value.sigma_to_python_flags[flag]

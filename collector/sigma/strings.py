@@ -53,7 +53,7 @@ def glob_of(value: SigmaString, *, cased: bool, anywhere: bool = False) -> Glob:
         elif part is SpecialChars.WILDCARD_SINGLE:
             pieces[-1].append(None)
         else:
-            raise RuleError(f"the placeholder in {str(value)!a} cannot be filled in; write the values out")
+            raise RuleError(f"the placeholder in {str(value)!a} stands where no list can; write the values out")
     if anywhere:
         pieces = [[], *pieces, []]
     return Glob(tuple(tuple(piece) for piece in pieces))

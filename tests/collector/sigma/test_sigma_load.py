@@ -110,7 +110,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"detection": {"sel": {"Image|re": "a("}, "condition": "sel"}}, "Regular expression 'a('"),
     ({"detection": {"sel": {"Image|re": "(?!a)b"}, "condition": "sel"}}, "another selection and `not`"),
     ({"detection": {"sel": {"Image|cidr": "a"}, "condition": "sel"}}, "Invalid CIDR"),
-    ({"detection": {"sel": {"Image|expand": "%a%"}, "condition": "sel"}}, "write the values out"),
+    ({"detection": {"sel": {"Image|expand": "%a%"}, "condition": "sel"}}, "unknown list 'a'"),
     ({"detection": {"sel": {"Image": "/a"}, "condition": "sel and"}}, "mend the condition"),
     ({"detection": {"sel": {"Image": "/a"}, "condition": "sel or other"}}, "'other' not defined"),
     (
