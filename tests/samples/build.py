@@ -57,35 +57,52 @@ def build(name: str, directory: Path) -> Path:
     }
     stem = f"{distribution(name)}-{VERSION}"
     if "pyproject.toml" in files:
-        path, content = directory / f"{stem}.tar.gz", _sdist(name, stem, files)
+        path, content = directory / f"{stem}.tar.gz", sdist(distribution(name), files)
     else:
-        path, content = directory / f"{stem}-py3-none-any.whl", _wheel(name, stem, files)
+        path, content = directory / f"{stem}-py3-none-any.whl", wheel(distribution(name), files)
     path.write_bytes(content)
     return path
 
 
-def _metadata(name: str) -> bytes:
-    title = distribution(name).replace("_", "-")
-    return f"Metadata-Version: 2.1\nName: {title}\nVersion: {VERSION}\nRequires-Python: >=3.9\n".encode()
+def sdist(title: str, files: dict[str, bytes]) -> bytes:
+    """Pack an sdist of version `VERSION`.
 
+    Args:
+        title: Name of the distribution, as file names write it.
+        files: Content by path in the source tree.
 
-def _sdist(name: str, stem: str, files: dict[str, bytes]) -> bytes:
+    Returns:
+        The archive; same files, same bytes.
+    """
+    stem = f"{title}-{VERSION}"
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for path, content in sorted({**files, "PKG-INFO": _metadata(name)}.items()):
+        for path, content in sorted({**files, "PKG-INFO": _metadata(title)}.items()):
             member = tarfile.TarInfo(f"{stem}/{path}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
 
 
-def _wheel(name: str, stem: str, files: dict[str, bytes]) -> bytes:
-    info = f"{stem}.dist-info"
-    wheel = b"Wheel-Version: 1.0\nGenerator: fumehood-samples\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    members = {**files, f"{info}/METADATA": _metadata(name), f"{info}/WHEEL": wheel}
+def wheel(title: str, files: dict[str, bytes], entry_points: str = "") -> bytes:
+    """Pack a pure wheel of version `VERSION`.
+
+    Args:
+        title: Name of the distribution, as file names write it.
+        files: Content by path below site-packages.
+        entry_points: What its `entry_points.txt` says; without it there is none.
+
+    Returns:
+        The archive; same files, same bytes.
+    """
+    info = f"{title}-{VERSION}.dist-info"
+    about = b"Wheel-Version: 1.0\nGenerator: fumehood-samples\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    members = {**files, f"{info}/METADATA": _metadata(title), f"{info}/WHEEL": about}
+    if entry_points:
+        members[f"{info}/entry_points.txt"] = entry_points.encode()
     record = f"{info}/RECORD"
     rows = [f"{path},sha256={_digest(content)},{len(content)}\n" for path, content in members.items()]
     members[record] = "".join([*rows, f"{record},,\n"]).encode()
@@ -96,6 +113,11 @@ def _wheel(name: str, stem: str, files: dict[str, bytes]) -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
     return buffer.getvalue()
+
+
+def _metadata(title: str) -> bytes:
+    name = title.replace("_", "-")
+    return f"Metadata-Version: 2.1\nName: {name}\nVersion: {VERSION}\nRequires-Python: >=3.9\n".encode()
 
 
 def _digest(content: bytes) -> str:
