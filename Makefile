@@ -76,6 +76,11 @@ soak: ## 200 runs in a row, 50 of them killed: does anything stay behind? (about
 soak: setup
 	@$(BIN)/python -m tests.soak --runs 200 --kills 50
 
+.PHONY: bench
+bench: ## How fast the collector explains bundles of 10,000 to 1,000,000 lines (about ten minutes)
+bench: setup
+	@$(BIN)/python -m tests.benchmarks.collector
+
 .PHONY: lint
 lint: ## Check style, types and import contracts
 lint: $(STAMPS)/installed
