@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from collector import attack
 from collector.attempts import network
 from collector.redact import Redactor, excerpt
 from collector.report import (
@@ -17,10 +18,12 @@ from collector.report import (
     PhaseReport,
     Report,
     RunReport,
+    Technique,
     TraceReport,
 )
 from collector.text import kind_of, render
 from collector.tree import tree
+from collector.verdict import weigh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +52,9 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
     report = Report(
         verdict=verdict.verdict,
         reasons=tuple(excerpt(reason) for reason in verdict.reasons),
+        proof=verdict.proof,
+        classification=verdict.classification,
+        attack_version=attack.VERSION,
         package=manifest.package,
         profile=manifest.profile,
         phases=tuple(_phase(phase, timeline) for phase in manifest.phases),
@@ -115,10 +121,13 @@ def _finding(finding: Finding, redactor: Redactor) -> FindingReport:
         level=finding.level,
         nursery=finding.nursery,
         attack=finding.attack,
+        techniques=tuple(Technique(id=technique, name=attack.name_of(technique)) for technique in finding.attack),
+        weight=weigh(finding),
         phase=finding.phase,
         actor=finding.actor,
         count=finding.count,
         why=finding.why,
+        normal=finding.normal,
         falsepositives=finding.falsepositives,
         evidence=tuple(_evidence(event, redactor) for event in finding.evidence),
         omitted=max(finding.count - len(finding.evidence), 0),

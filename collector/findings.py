@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from collector.actors import TARGET
 from collector.events import AnyEvent
 from collector.manifest import PHASES
 from collector.sigma.correlate import Correlation
 from collector.sigma.fields import getters_by_kind
-from collector.sigma.rule import LEVELS, Level, Rule, RuleSet, Selection
+from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet, Selection
 from collector.sigma.view import Context, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+_DEPENDENCY: Final = "dependency:"
+_CALLING: Final = "exercise"
+_LAST: Final = "linger"
 MAX_EVIDENCE = 20
 """Most events that one finding carries."""
 
@@ -42,6 +46,16 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     why: str = ""
     falsepositives: tuple[str, ...] = ()
+    normal: str = ""
+    """What would have been normal instead."""
+    beacon: Beacon = ""
+    """See `Rule.beacon`."""
+    chain: bool = False
+    """It takes several events, by a correlation rule."""
+    owned: bool = True
+    """At least once, everything that makes it up was done by the package or by a dependency."""
+    called: bool = False
+    """Each time that it was, a part of it happened only because code of the package was called (phase exercise)."""
 
 
 def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple[Finding, ...]:
@@ -69,7 +83,7 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
         else:
             occurrences = [(at,) for at, _ in hits[taken]]
             taken += 1
-        findings += _findings(rule, occurrences, events)
+        findings += _findings(rule, occurrences, events, context)
     return tuple(sorted(findings, key=_order))
 
 
@@ -100,12 +114,18 @@ def _evaluate(
     return hits
 
 
-def _findings(rule: Rule, occurrences: Iterable[tuple[int, ...]], events: Sequence[AnyEvent]) -> Iterable[Finding]:
+def _findings(
+    rule: Rule, occurrences: Iterable[tuple[int, ...]], events: Sequence[AnyEvent], context: Context
+) -> Iterable[Finding]:
     groups: dict[tuple[str, str], dict[int, None]] = {}
+    standings: dict[tuple[str, str], set[_Standing]] = {}
     for positions in occurrences:
         last = events[positions[-1]]
-        groups.setdefault((last.phase, last.actor), {}).update(dict.fromkeys(positions))
+        group = (last.phase, last.actor)
+        groups.setdefault(group, {}).update(dict.fromkeys(positions))
+        standings.setdefault(group, set()).add(_standing([events[position] for position in positions], context))
     for (phase, actor), members in groups.items():
+        standing = min(standings[phase, actor], key=lambda one: (not one.owned, one.called))
         yield Finding(
             rule=rule.id,
             name=rule.name,
@@ -120,7 +140,35 @@ def _findings(rule: Rule, occurrences: Iterable[tuple[int, ...]], events: Sequen
             description=rule.description,
             why=rule.why,
             falsepositives=rule.falsepositives,
+            normal=rule.normal,
+            beacon=rule.beacon,
+            chain=isinstance(rule.body, Correlation),
+            owned=standing.owned,
+            called=standing.called,
         )
+
+
+class _Standing(NamedTuple):
+    """Whose doing an occurrence is: see `Finding`."""
+
+    owned: bool
+    called: bool
+
+
+def _standing(events: Iterable[AnyEvent], context: Context) -> _Standing:
+    parts = tuple(events)
+    owned = all(event.actor == TARGET or event.actor.startswith(_DEPENDENCY) for event in parts)
+    return _Standing(owned, any(_is_called(event, context) for event in parts))
+
+
+def _is_called(event: AnyEvent, context: Context) -> bool:
+    """Whether an event is of `exercise`, or later of a process that `exercise` left."""
+    if event.phase != _LAST or not event.pid:
+        return event.phase == _CALLING
+    process = context.processes.get(event.pid, event.ts)
+    return process is not None and any(
+        one.phase == _CALLING for one in (process, *context.processes.ancestors(event.pid, event.ts))
+    )
 
 
 def _telling(positions: Iterable[int], events: Sequence[AnyEvent]) -> list[int]:

@@ -12,7 +12,7 @@ from collector.events import Source
 from collector.manifest import Image, Isolation, LimitHit, Package, PhaseStatus, Profile
 from collector.resources import ResourceReport
 from collector.tree import ProcessTree
-from collector.verdict import VerdictName
+from collector.verdict import Classification, Proof, VerdictName, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +77,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The file and the line in the bundle that prove it."""
 
 
+class Technique(msgspec.Struct, frozen=True, kw_only=True):
+    """An ATT&CK technique by id and name."""
+
+    id: str
+    name: str
+    """E.g. `Unsecured Credentials: Credentials In Files`; empty for one that our table does not have."""
+
+
 class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
     """A rule that fired."""
 
@@ -90,12 +98,18 @@ class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
     """The rule is on trial: alone it makes nothing worse than `suspicious`."""
     attack: tuple[str, ...]
     """ATT&CK technique ids, e.g. `T1552.001`."""
+    techniques: tuple[Technique, ...]
+    """The same with their names, as of the version in `attack_version`."""
+    weight: Weight
+    """How it counts for the verdict: `proof` makes it `malicious`, `suspicion` makes it `suspicious`."""
     phase: str
     actor: str
     count: int
     """How many events show it, in this phase by this actor."""
     why: str
     """Why it matters, in the words of the rule's author."""
+    normal: str
+    """What would have been normal instead, in the same words; may be empty."""
     falsepositives: tuple[str, ...]
     """What harmless things can look like this, as far as its author knows."""
     evidence: tuple[Evidence, ...]
@@ -139,6 +153,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     verdict: VerdictName
     reasons: tuple[str, ...]
     """Sentences: the findings that make the verdict, then everything that was not seen."""
+    proof: tuple[Proof, ...]
+    """What proves a verdict `malicious`, the strongest first: a planted secret left (`bait-left`), acts that together
+    mean one thing (`chain`), one act that means it alone (`act`)."""
+    classification: Classification
+    """What sort of package it is, where the findings say so, else empty."""
+    attack_version: str
+    """Version of MITRE ATT&CK that the names of techniques are from."""
     package: Package
     profile: Profile
     phases: tuple[PhaseReport, ...]

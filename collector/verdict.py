@@ -6,24 +6,28 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from collector.limits import NO_GAP, words
-from collector.manifest import PHASES
+from collector.actors import INSTALLER
+from collector.gaps import gaps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
+    from collector.events import AnyEvent
     from collector.findings import Finding
-    from collector.manifest import Coverage, Manifest, Phase
-    from collector.timeline import Timeline, TraceCounts
+    from collector.manifest import Manifest
+    from collector.timeline import Timeline
 
 VerdictName: TypeAlias = Literal["malicious", "suspicious", "clean", "inconclusive"]
+Proof: TypeAlias = Literal["bait-left", "chain", "act"]
+"""What makes a verdict `malicious`: a planted secret left; acts that together mean one thing; one act that means it
+alone. Chains and acts count when they are the package's or a dependency's, and not only seen when it was called."""
+Weight: TypeAlias = Literal["proof", "suspicion", "context"]
+"""How a finding counts: makes `malicious`, makes `suspicious`, or is only shown."""
+Classification: TypeAlias = Literal["", "dependency-confusion-beacon"]
 
-_SUSPICIOUS: Final = frozenset({"critical", "high", "medium"})
-_NOT_FINISHED: Final = {
-    "timed-out": "it ran out of time",
-    "killed": "it was killed",
-    "oom": "it ran out of memory",
-}
+_COUNTED: Final = frozenset({"critical", "high", "medium"})
+_NAMED: Final = 3
+"""Planted secrets that a reason names."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +36,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     verdict: VerdictName
     reasons: tuple[str, ...]
     """Sentences for people: the findings that count, then everything that was not seen. Never empty."""
+    proof: tuple[Proof, ...] = ()
+    """What proves it, the strongest first; empty unless the verdict is `malicious`."""
+    classification: Classification = ""
+    """What sort of package it is, where findings say so."""
 
 
 def decide(findings: Sequence[Finding], manifest: Manifest, timeline: Timeline) -> Verdict:
@@ -45,101 +53,113 @@ def decide(findings: Sequence[Finding], manifest: Manifest, timeline: Timeline) 
     Returns:
         The verdict. Findings outweigh gaps, but the gaps are always among the reasons.
     """
-    counted = [finding for finding in findings if finding.level in _SUSPICIOUS]
+    counted = [finding for finding in findings if weigh(finding) != "context"]
     missed = tuple(gaps(manifest, timeline))
-    reasons = (*_told(counted), *missed)
-    if any(finding.level == "critical" and not finding.nursery for finding in counted):
-        return Verdict(verdict="malicious", reasons=reasons)
+    proofs = {proof_of(finding) for finding in counted}
+    proof = tuple(kind for kind in _STRENGTH if kind in proofs)
+    beacon = _is_beacon(counted) and "bait-left" not in proofs
+    reasons = (*((_beacon(counted),) if beacon else ()), *_told(counted), *missed)
     if counted:
-        return Verdict(verdict="suspicious", reasons=reasons)
+        return Verdict(
+            verdict="malicious" if proof else "suspicious",
+            reasons=reasons,
+            proof=proof,
+            classification="dependency-confusion-beacon" if beacon else "",
+        )
     if missed:
         return Verdict(verdict="inconclusive", reasons=reasons)
     ran = ", ".join(phase.name for phase in manifest.phases)
     return Verdict(verdict="clean", reasons=(f"no rule of level medium or above fired; seen whole: {ran}",))
 
 
-def gaps(manifest: Manifest, timeline: Timeline) -> Iterator[str]:
-    """Yield a sentence for each part of the evidence that is missing, in the order of the phases."""
-    if manifest.interrupted:
-        yield "the run was interrupted before its end"
-    if manifest.isolation.self_test == "not-completed":
-        yield "the tracer is not known to see everything here: its self-test could not be completed"
-    if not manifest.phases:
-        yield "no phase was run"
-    elif missing := [name for name in PHASES if name not in {phase.name for phase in manifest.phases}]:
-        yield f"the manifest says nothing of {', '.join(missing)}"
-    for phase in manifest.phases:
-        yield from _unfinished(phase)
-        yield from _trace_gaps(phase, timeline.traces.get(phase.name))
-        hits = (*phase.limits, *timeline.gateway_hits.get(phase.name, ()))
-        # A limit for which the phase was ended stands in the phase's own reason.
-        if told := sorted(words(hit) for hit in hits if hit.name not in NO_GAP and not hit.ended):
-            yield f"{phase.name} met its limits: {'; '.join(told)}"
-    if timeline.gateway_unparsed:
-        yield _not_understood(timeline.gateway_unparsed, "the network record")
-    for limit in timeline.gateway_limits:
-        yield f"the network record is incomplete: {limit}"
-    if timeline.resources.unparsed:
-        yield _not_understood(timeline.resources.unparsed, "the resource record")
+def proof_of(finding: Finding) -> Proof | None:
+    """Say what a finding proves; None when it is no proof.
+
+    A planted secret that leaves proves theft whoever sent it and whenever: nobody else knows it. All else must be the
+    doing of the package or of a dependency, and must happen without the package being called: what code does when it
+    is told to act may be what it is for.
+    """
+    if finding.level != "critical" or finding.nursery:
+        return None
+    if _secrets(finding):
+        return "bait-left"
+    if not finding.owned or finding.called:
+        return None
+    return "chain" if finding.chain else "act"
 
 
-def _told(findings: Iterable[Finding]) -> list[str]:
-    """One sentence for each level and title, with where it happened."""
-    places: dict[tuple[str, str, bool], dict[str, None]] = {}
+def weigh(finding: Finding) -> Weight:
+    """Say how a finding counts for the verdict."""
+    if finding.level not in _COUNTED:
+        return "context"
+    return "proof" if proof_of(finding) else "suspicion"
+
+
+_STRENGTH: Final[tuple[Proof, ...]] = ("bait-left", "chain", "act")
+_PROVES: Final = {
+    "chain": "a chain of acts, each its own",
+    "act": "an act of its own that has no harmless reason",
+}
+
+
+def _told(findings: Sequence[Finding]) -> list[str]:
+    """One sentence for each level, title and standing, with where it happened."""
+    places: dict[tuple[str, str, str], dict[str, None]] = {}
     for finding in findings:
         place = finding.phase if finding.actor == "target" else f"{finding.phase} by {finding.actor}"
-        places.setdefault((finding.level, finding.title, finding.nursery), {})[place] = None
-    return [
-        f"{level}: {title} ({', '.join(where)}{'; a rule on trial' if nursery else ''})"
-        for (level, title, nursery), where in places.items()
-    ]
+        places.setdefault((finding.level, finding.title, _standing(finding)), {})[place] = None
+    return [f"{level}: {title} ({', '.join(where)}){standing}" for (level, title, standing), where in places.items()]
 
 
-def _unfinished(phase: Phase) -> Iterator[str]:
-    missed = _missed(phase.coverage) if phase.coverage else ()
-    seconds = f" after {max(phase.ended - phase.started, 0.0):.0f} s"
-    if phase.status in _NOT_FINISHED:
-        reason = phase.reason or _NOT_FINISHED[phase.status] + seconds
-        yield "; ".join((f"{phase.name} did not finish: {reason}", *missed))
-    elif phase.status == "not-run":
-        yield f"{phase.name} was not run: {phase.reason or 'no reason was recorded'}"
-    elif phase.status == "failed" or phase.exit_code not in {None, 0}:
-        yield "; ".join((f"{phase.name} failed: {phase.reason or f'exit code {phase.exit_code}'}", *missed))
-    elif missed:
-        yield f"{phase.name} is incomplete: {'; '.join(missed)}"
+def _standing(finding: Finding) -> str:
+    """Why a critical finding is proof, or why it is none."""
+    if finding.level != "critical":
+        return "; a rule on trial" if finding.nursery else ""
+    if finding.nursery:
+        return "; no proof: a rule on trial"
+    match proof_of(finding):
+        case "bait-left":
+            return f"; proof: {_left(finding)}"
+        case None:
+            return "; no proof: only when called" if finding.owned else "; no proof: not done by the package itself"
+        case kind:
+            return f"; proof: {_PROVES[kind]}"
 
 
-def _missed(coverage: Coverage) -> tuple[str, ...]:
-    """What was not looked at; units that failed by themselves (an optional import) were."""
-    # The driver lives beside the package: what its lists do not account for counts as not reached.
-    unreached = max(len(coverage.unreached), coverage.planned - coverage.reached - len(coverage.timed_out))
-    told = ((unreached, "not reached"), (len(coverage.timed_out), "cut off, out of time"))
-    units = coverage.unit if coverage.planned == 1 else f"{coverage.unit}s"
-    if coverage.unit == "module" and coverage.planned and len(coverage.failed) >= coverage.planned:
-        # One that fails is normal (an optional dependency); when all do, nobody has seen what the package does.
-        return (f"no module could be imported, the first: {coverage.failed[0]}",)
-    return tuple(
-        f"{number} of {coverage.planned} {units} {'was' if number == 1 else 'were'} {what}"
-        for number, what in told
-        if number > 0
-    )
+def _left(finding: Finding) -> str:
+    secrets = _secrets(finding)
+    more = f" and {len(secrets) - _NAMED} more" if len(secrets) > _NAMED else ""
+    places = dict.fromkeys(filter(None, (_destination(event) for event in finding.evidence)))
+    where = f" for {next(iter(places))}" if places else ""
+    return f"{', '.join(secrets[:_NAMED])}{more} left{where}"
 
 
-def _trace_gaps(phase: Phase, counts: TraceCounts | None) -> Iterator[str]:
-    if not phase.trace_complete:
-        yield f"the trace of {phase.name} is incomplete: the tracer was stopped or its file was cut"
-    if phase.status == "not-run" or not phase.argv:
-        return
-    # Even a program that does nothing begins with an execve: an empty trace means that the tracer saw nothing.
-    if counts is None or counts.lines == 0:
-        yield f"{phase.name} has no trace"
-    elif counts.unparsed:
-        line = counts.first_unparsed_line
-        first = f" (the first at {phase.trace}:{line})" if line else ""
-        yield _not_understood(counts.unparsed, f"the trace of {phase.name}") + first
-    elif phase.status == "completed" and phase.trace_complete and not counts.ended:
-        yield f"the trace of {phase.name} stops before its command ended"
+def _secrets(finding: Finding) -> list[str]:
+    """The planted secrets that left in a finding's events, as `name/encoding`."""
+    found: set[str] = set()
+    for event in finding.evidence:
+        # What goes to the machine itself, or back to the metadata service that gave it, has not left; and pip may tell
+        # an index the password for it.
+        role = getattr(event, "role", "local")
+        if role not in {"local", "metadata"} and (role, event.actor) != ("registry", INSTALLER):
+            found.update(getattr(event, "bait", ()))
+    return sorted(found)
 
 
-def _not_understood(lines: int, where: str) -> str:
-    return f"{lines:,} lines of {where} were not understood" if lines > 1 else f"1 line of {where} was not understood"
+def _destination(event: AnyEvent) -> str:
+    """Where an event of the network went: a host, the end of a name, or an address."""
+    name = getattr(event, "host", "") or getattr(event, "sni", "")
+    # The front of a name that is looked up may be what was stolen.
+    name = name or ".".join(getattr(event, "name", "").rsplit(".", 2)[-2:])
+    return name or getattr(event, "ip", "")
+
+
+def _is_beacon(findings: Sequence[Finding]) -> bool:
+    """Whether all that was found is that facts about the host went to an unknown one."""
+    return any(finding.beacon == "whole" for finding in findings) and all(finding.beacon for finding in findings)
+
+
+def _beacon(findings: Sequence[Finding]) -> str:
+    hosts = (_destination(event) for finding in findings for event in finding.evidence)
+    where = next((host for host in hosts if host), "an unknown host")
+    return f"dependency-confusion beacon: facts about the host went to {where}, and nothing else counts against it"

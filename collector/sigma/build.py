@@ -178,6 +178,7 @@ def _described(  # noqa: PLR0913 - a rule is made of many things
     level = next((level for level in LEVELS if level == str(rule.level)), None)
     if level is None:
         raise file.error(f"the rule has no level; add `level:` with one of {', '.join(LEVELS)}", document)
+    told = explanation(file, document)
     return Rule(
         id=str(rule.id),
         name=name,
@@ -187,7 +188,9 @@ def _described(  # noqa: PLR0913 - a rule is made of many things
         attack=_techniques(rule, document, file),
         nursery=nursery,
         description=(rule.description or "").strip(),
-        why=explanation(file, document).why.strip(),
+        why=told.why.strip(),
         falsepositives=tuple(str(text) for text in rule.falsepositives),
         body=body,
+        normal=told.normal.strip(),
+        beacon=told.beacon,
     )

@@ -12,6 +12,7 @@ import yaml
 from sigma.rule.base import SigmaYAMLLoader
 
 from collector.errors import RuleError
+from collector.sigma.rule import Beacon
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,6 +43,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     why: str
     examples: tuple[Example, ...]
+    normal: str = ""
+    """What would have been normal instead."""
+    beacon: Beacon = ""
 
 
 @dataclass(frozen=True, slots=True)

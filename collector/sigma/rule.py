@@ -16,6 +16,7 @@ Predicate: TypeAlias = "Callable[[View], bool]"
 Level: TypeAlias = Literal["informational", "low", "medium", "high", "critical"]
 LEVELS: tuple[Level, ...] = ("critical", "high", "medium", "low", "informational")
 """Gravest first."""
+Beacon: TypeAlias = Literal["", "part", "whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,11 @@ class Rule:
     """Why this matters, for whoever reads the report."""
     falsepositives: tuple[str, ...]
     body: Selection | Correlation
+    normal: str = ""
+    """What would have been normal instead; may be empty."""
+    beacon: Beacon = ""
+    """`whole`: it is a dependency-confusion beacon, facts about the host to an unknown host. `part`: such a beacon does
+    this too. When nothing else counts, the report calls the package one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,20 +71,24 @@ def _verdict(page: Page, report: Report) -> None:
     for note in report.manifest.notes:
         page.line(page.text(("note: ", "bold"), note))
     page.blank()
-    page.line(page.text((f" {report.verdict.upper()} ", _VERDICT[report.verdict])))
+    sort = f"  {report.classification}" if report.classification else ""
+    page.line(page.text((f" {report.verdict.upper()} ", _VERDICT[report.verdict]), sort))
     page.rows([[page.text("-"), page.text(reason)] for reason in report.reasons], gap=1)
 
 
 def _finding(page: Page, finding: FindingReport) -> None:
-    techniques = "  ".join(finding.attack)
-    page.line(
-        page.text((f"{finding.level}", _LEVEL[finding.level]), "  ", (finding.title, "bold"), f"  {techniques}"), 1
-    )
+    page.line(page.text((f"{finding.level}", _LEVEL[finding.level]), "  ", (finding.title, "bold")), 1)
     trial = "  on trial" if finding.nursery else ""
     events = "1 event" if finding.count == 1 else f"{finding.count:,} events"
     page.line(page.text((f"{finding.phase} by {finding.actor}  {events}  rule {finding.name}{trial}", "dim")), 2)
+    for technique in finding.techniques:
+        page.line(page.text((f"{technique.id} {technique.name}".rstrip(), "dim")), 2)
     if finding.why:
         page.line(page.text(finding.why), 2)
+    if finding.normal:
+        page.line(page.text(("normal: ", "bold"), finding.normal), 2)
+    if finding.falsepositives and finding.weight != "context":
+        page.line(page.text(("can look like it: ", "bold"), " ".join(finding.falsepositives)), 2)
     for evidence in finding.evidence[:_EVIDENCE]:
         source = f"  # {evidence.source.file}:{evidence.source.line}" if evidence.source else ""
         page.line(page.text(excerpt(evidence.event, _EVENT), (source, "dim")), 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -60,6 +60,7 @@ def make_finding(  # noqa: PLR0913 - each part of a finding has its own keyword
     nursery: bool = False,
     evidence: tuple[AnyEvent, ...] = (),
     why: str = "",
+    **more: Any,
 ) -> Finding:
     return Finding(
         rule="00000000-0000-4000-8000-000000000001",
@@ -73,6 +74,7 @@ def make_finding(  # noqa: PLR0913 - each part of a finding has its own keyword
         evidence=evidence,
         count=max(len(evidence), 1),
         why=why,
+        **more,
     )
 
 

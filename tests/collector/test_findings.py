@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import yaml
 
 from collector.findings import MAX_EVIDENCE, Finding
 from tests.collector.sigma.sigmas import ID, OTHER_ID, RULE, findings, load, rule, told
@@ -79,3 +80,91 @@ def test_the_same_events_give_the_same_findings() -> None:
 def test_events_of_other_kinds_are_not_looked_at() -> None:
     assert RULE["logsource"]["category"] == "file_access"
     assert findings(load(rule()), told(READ.replace("file.read", "file.write"))) == ()
+
+
+CHAIN = yaml.safe_load(f"""
+title: Key read, then sent
+id: {OTHER_ID}
+level: critical
+tags: [attack.t1041]
+correlation: {{type: temporal_ordered, rules: [key, contact], timespan: 1m}}
+fumehood:
+  why: Theft.
+  normal: A build reads its own sources and talks to nobody.
+  beacon: part
+  examples:
+  - {{name: both, match: true, events: ["{READ}", "import target 4 dns.query name=a.test"]}}
+  - {{name: one, match: false, events: ["{READ}"]}}
+""")
+BASES = [
+    {**rule(id=None, level=None, tags=None, falsepositives=None, fumehood=None), "name": "key"},
+    {
+        "title": "Contact",
+        "name": "contact",
+        "logsource": {"product": "linux", "category": "dns_query"},
+        "detection": {"name": {"QueryName": "*"}, "condition": "name"},
+    },
+]
+ASKED = "import target 4 dns.query name=a.test"
+
+
+def chain(*lines: str) -> Finding:
+    [finding] = findings(load(CHAIN, *BASES, name="chain.yml"), told(*lines))
+    return finding
+
+
+def test_what_a_rule_says_is_in_its_findings() -> None:
+    finding = chain(READ, ASKED)
+    assert (finding.chain, finding.owned, finding.called, finding.beacon) == (True, True, False, "part")
+    assert finding.normal == "A build reads its own sources and talks to nobody."
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "owned"),
+    [
+        ("target", "target", True),
+        ("target", "dependency:left", True),
+        ("installer", "target", False),
+        ("target", "installer", False),
+        ("build-backend", "target", False),
+    ],
+)
+def test_a_chain_is_owned_when_each_part_is(first: str, second: str, *, owned: bool) -> None:
+    lines = (READ.replace("target", first), ASKED.replace("target", second))
+    assert chain(*lines).owned is owned
+
+
+def test_acts_of_the_installer_in_between_do_not_disown_a_chain() -> None:
+    """Else a package could make pip do something similar and be proven nothing."""
+    assert chain(READ.replace("target", "installer"), READ, ASKED).owned
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "called"),
+    [
+        ("import", "import", False),
+        ("exercise", "exercise", True),
+        ("import", "exercise", True),
+        ("import", "linger", False),
+    ],
+)
+def test_what_happens_only_when_called(first: str, second: str, *, called: bool) -> None:
+    assert chain(READ.replace("import", first), ASKED.replace("import", second)).called is called
+
+
+def test_what_a_called_program_leaves_running_was_called_too() -> None:
+    left = (
+        "exercise target 40 process.start parent=1",
+        "exercise target 41 process.start parent=40",
+        READ.replace("import target 4", "linger target 41"),
+        ASKED.replace("import target 4", "linger target 41"),
+    )
+    assert chain(*left).called
+    earlier = [line.replace("exercise", "import") for line in left]
+    assert not chain(*earlier).called
+
+
+def test_once_uncalled_is_enough() -> None:
+    lines = (READ.replace("import", "exercise"), READ)
+    found = {finding.phase: finding.called for finding in findings(load(rule(level="critical")), told(*lines))}
+    assert found == {"exercise": True, "import": False}

@@ -129,7 +129,11 @@ def test_the_schema_refuses_what_is_no_report(document: dict[str, Any]) -> None:
 def test_what_issue_2_asks_for_is_there(document: dict[str, Any]) -> None:
     assert document["schema"] == "fumehood.report/1"
     assert document["verdict"] == "malicious"
-    assert document["reasons"][0] == "critical: Something was done (install)"
+    assert document["reasons"][0] == (
+        "critical: Something was done (install); proof: ssh-private-key/plain left for c.test"
+    )
+    assert document["proof"] == ["bait-left"]
+    assert document["attack_version"] == "18"
     assert document["package"]["purl"] == "pkg:pypi/thing@1.0"
     (phase,) = (phase for phase in document["phases"] if phase["name"] == "import")
     assert (phase["status"], phase["exit_code"], phase["seconds"]) == ("timed-out", None, 1.235)

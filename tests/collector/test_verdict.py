@@ -15,7 +15,7 @@ from collector.resources import Resources
 from collector.timeline import TraceCounts
 from collector.verdict import Verdict, decide
 from tests.collector.bundles import START, make_manifest, make_phases
-from tests.collector.reports import make_finding, make_timeline
+from tests.collector.reports import make_events, make_finding, make_timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collector.findings import Finding
     from collector.sigma.rule import Level
 
+LEFT = make_events(
+    'exercise target 7 http.request method=POST host=drop.test target=/ bait=["gh-token/base64","ssh-key/hex"]'
+)
+CONTACT = make_events("install target 7 network.connect ip=203.0.113.5 port=443 host=drop.test")
 UNFINISHED = [status for status in get_args(PhaseStatus) if status != "completed"]
 
 
@@ -80,8 +84,8 @@ def test_the_worst_decides_and_each_title_is_told_once() -> None:
     verdict = judged(findings)
     assert verdict.verdict == "malicious"
     assert verdict.reasons == (
-        "critical: Secret left (install, import)",
-        "high: Shell (install by dependency:x; a rule on trial)",
+        "critical: Secret left (install, import); proof: an act of its own that has no harmless reason",
+        "high: Shell (install by dependency:x); a rule on trial",
     )
 
 
@@ -270,3 +274,67 @@ def test_findings_outweigh_gaps_but_do_not_hide_them() -> None:
     assert verdict.reasons[-1] == "import did not finish: killed by us"
     low = judged([make_finding("low")], **changed_phase("import", status="killed"))
     assert low.verdict == "inconclusive"
+
+
+def test_a_secret_that_leaves_is_proof_even_when_the_package_was_called() -> None:
+    verdict = judged([make_finding("critical", phase="exercise", called=True, owned=False, evidence=LEFT)])
+    assert (verdict.verdict, verdict.proof) == ("malicious", ("bait-left",))
+    assert verdict.reasons == (
+        "critical: Something was done (exercise); proof: gh-token/base64, ssh-key/hex left for drop.test",
+    )
+
+
+@pytest.mark.parametrize("role", ["local", "metadata"])
+def test_a_secret_that_stays_on_the_machine_has_not_left(role: str) -> None:
+    (event,) = LEFT
+    stayed = (msgspec.structs.replace(event, role=role),)
+    assert judged([make_finding("critical", called=True, evidence=stayed)]).verdict == "suspicious"
+
+
+def test_pip_may_tell_an_index_its_password_but_nobody_else_may() -> None:
+    (event,) = LEFT
+    told = msgspec.structs.replace(event, role="registry", actor="installer")
+    verdict = judged([make_finding("critical", actor="installer", owned=False, evidence=(told,))])
+    assert verdict.verdict == "suspicious"
+    stolen = msgspec.structs.replace(event, role="registry")
+    assert judged([make_finding("critical", evidence=(stolen,))]).proof == ("bait-left",)
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "proof", "standing"),
+    [
+        ({}, "malicious", ("act",), "proof: an act of its own that has no harmless reason"),
+        ({"chain": True}, "malicious", ("chain",), "proof: a chain of acts, each its own"),
+        ({"chain": True, "called": True}, "suspicious", (), "no proof: only when called"),
+        ({"called": True}, "suspicious", (), "no proof: only when called"),
+        ({"chain": True, "owned": False}, "suspicious", (), "no proof: not done by the package itself"),
+        ({"nursery": True}, "suspicious", (), "no proof: a rule on trial"),
+    ],
+)
+def test_what_proves_and_what_does_not(
+    facts: dict[str, bool], verdict: str, proof: tuple[str, ...], standing: str
+) -> None:
+    judgement = judged([make_finding("critical", **facts)])
+    assert (judgement.verdict, judgement.proof) == (verdict, proof)
+    assert judgement.reasons == (f"critical: Something was done (install); {standing}",)
+
+
+def test_proofs_are_told_the_strongest_first() -> None:
+    findings = [make_finding("critical"), make_finding("critical", chain=True), make_finding("critical", evidence=LEFT)]
+    assert judged(findings).proof == ("bait-left", "chain", "act")
+
+
+def test_host_facts_to_an_unknown_host_and_nothing_else_are_a_beacon() -> None:
+    beacon = make_finding("critical", "Facts sent", beacon="whole", chain=True, evidence=CONTACT)
+    part = make_finding("high", "Host contacted", beacon="part", evidence=CONTACT)
+    verdict = judged([beacon, part, make_finding("low", "Something else")])
+    assert (verdict.verdict, verdict.classification) == ("malicious", "dependency-confusion-beacon")
+    assert verdict.reasons[0] == (
+        "dependency-confusion beacon: facts about the host went to drop.test, and nothing else counts against it"
+    )
+    assert len(verdict.reasons) == 3
+    more = judged([beacon, part, make_finding("medium", "Something else")])
+    assert (more.verdict, more.classification) == ("malicious", "")
+    # A contact alone tells no facts, and a beacon that carries a secret is theft.
+    assert judged([part]).classification == ""
+    assert judged([msgspec.structs.replace(beacon, evidence=LEFT)]).classification == ""

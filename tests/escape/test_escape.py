@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from collector.verdict import gaps
+from collector.gaps import gaps
 from tests.escape.stage import is_told, shown
 from tests.escape.table import ATTEMPTS
 
