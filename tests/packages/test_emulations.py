@@ -48,3 +48,12 @@ def test_the_twins_of_a_family_are_not_malicious(observe: Callable[[str, build.S
     report = observe(family, "twin").report
     oddities = any(row.twin_findings for row in build.emulations(family))
     assert report["verdict"] == ("suspicious" if oddities else "clean"), report["reasons"]
+
+
+def test_a_start_hook_that_pip_installs_is_told(observe: Callable[[str, build.Side], Observed]) -> None:
+    family = "collection"
+    assert any(row.at == "start" for row in build.emulations(family))
+    assert all(row.at != "start" for row in build.emulations("persistence"))
+    assert "start-hook-installed" in {finding["name"] for finding in observe(family, "attack").report["findings"]}
+    without = observe("persistence", "twin").report["findings"]
+    assert "start-hook-installed" not in {finding["name"] for finding in without}
