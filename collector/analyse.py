@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collector.bundle import Bundle
     from collector.report import Report
     from collector.sigma.rule import RuleSet
+    from collector.timeline import Timeline
 
 
 def analyse(bundle: Bundle, rules: RuleSet) -> Report:
@@ -29,8 +30,21 @@ def analyse(bundle: Bundle, rules: RuleSet) -> Report:
     Raises:
         BundleError: A file of the bundle cannot be read as what it should be.
     """
+    return judge(bundle, timeline.build(bundle), rules)
+
+
+def judge(bundle: Bundle, told: Timeline, rules: RuleSet) -> Report:
+    """Explain a run whose evidence has been read already.
+
+    Args:
+        bundle: The evidence.
+        told: What was read from it.
+        rules: What counts as a finding.
+
+    Returns:
+        The report.
+    """
     manifest = bundle.manifest
-    told = timeline.build(bundle)
     context = Context(home=manifest.home, user=manifest.user, processes=told.processes)
     findings = match(rules, told.events, context)
     verdict = decide(findings, manifest, told)

@@ -184,6 +184,45 @@ def events(bundle: Path, phase: str | None, kind: str | None, actor: str | None)
     return commands.events(bundle, commands.EventFilter(phase=phase, kind=kind, actor=actor))
 
 
+@cli.command(
+    epilog="""
+\b
+Exit codes:
+  0  nothing is judged differently
+  1  something is
+  2  wrong usage: the rules cannot be loaded, or there is no bundle
+  3  a bundle could not be read; the others were compared
+"""
+)
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--rules",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of the rules to try.",
+)
+@click.option(
+    "--against",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of rules to compare with, instead of the shipped ones.",
+)
+@_FORMAT
+def replay(bundles: tuple[Path, ...], rules: Path, against: Path | None, form: Format) -> int:
+    """Judge stored runs again by other rules, and say what changes.
+
+    BUNDLES are evidence bundles, or directories of them. Nothing is run: each bundle's evidence is read once and judged
+    by both sets of rules.
+
+    \b
+    Examples:
+      fumehood replay --rules ./my-rules ~/.local/share/fumehood/bundles
+      fumehood replay --rules new --against old BUNDLE --format json
+    """
+    from sandbox.replay_commands import replay_bundles
+
+    return replay_bundles(bundles, rules=rules, against=against, form=form)
+
+
 @cli.group()
 def rules() -> None:
     """Look at the detection rules (Sigma)."""
