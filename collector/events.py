@@ -70,6 +70,30 @@ class ProcessAccess(Event, frozen=True, kw_only=True, tag="process.access"):
 
     call: str
     target: int = 0
+    signal: str = ""
+    """Name of the signal that was sent, e.g. `SIGKILL`; empty for other calls."""
+
+
+class ProcessSignal(Event, frozen=True, kw_only=True, tag="process.signal"):
+    """A signal reached the process `pid`; of one kind of signal only the first few of a process are told."""
+
+    signal: str
+    """Its name, e.g. `SIGTERM`."""
+    sender: int = 0
+    """The process that sent it; 0 for the kernel, and when unknown."""
+    code: str = ""
+    """Why, as the kernel says it: `SI_USER`, `SEGV_MAPERR`, ..."""
+
+
+class CredentialChange(Event, frozen=True, kw_only=True, tag="process.credentials"):
+    """A process asked for another user, group or set of capabilities."""
+
+    call: str
+    """`setuid`, `setresgid`, `setgroups`, `capset`, ..."""
+    args: str = ""
+    """As the tracer printed them."""
+    root: bool = False
+    """It asked to be user or group 0, or for a capability."""
 
 
 class FileRead(Event, frozen=True, kw_only=True, tag="file.read"):
@@ -114,14 +138,48 @@ class FileMode(Event, frozen=True, kw_only=True, tag="file.mode"):
     mode: str
 
 
+class FileOwner(Event, frozen=True, kw_only=True, tag="file.owner"):
+    """The owner of a file was changed; -1 leaves the one or the other as it is."""
+
+    path: str
+    owner: int
+    group: int
+
+
 class MemoryFile(Event, frozen=True, kw_only=True, tag="memory.file"):
     """A file in memory was made (memfd_create)."""
 
     name: str
 
 
+class NamespaceChange(Event, frozen=True, kw_only=True, tag="kernel.namespace"):
+    """A process asked for namespaces of its own, or to enter others'."""
+
+    call: str
+    """`unshare`, `setns`, `clone` or `clone3`."""
+    args: str = ""
+    """As the tracer printed them; of `clone` and `clone3` the flags alone."""
+    namespaces: tuple[str, ...] = ()
+    """`user`, `mount`, `pid`, `network`, `ipc`, `uts`, `cgroup`, `time`; none when the call does not tell."""
+
+
+class MountChange(Event, frozen=True, kw_only=True, tag="kernel.mount"):
+    """A process asked to mount, to unmount, or for another root directory."""
+
+    call: str
+    """`mount`, `umount2`, `pivot_root`, `chroot`, `move_mount`, ..."""
+    args: str = ""
+    """As the tracer printed them."""
+    path: str = ""
+    """Where: the mount point or the new root; empty when the call names none."""
+    device: str = ""
+    """What is mounted there; empty when the call names none."""
+    filesystem: str = ""
+    """Its type, e.g. `tmpfs`; empty when the call names none."""
+
+
 class KernelCall(Event, frozen=True, kw_only=True, tag="kernel.call"):
-    """A privileged or evasive system call: mount, unshare, setns, bpf, io_uring_setup, ptrace of self, ..."""
+    """A privileged or evasive system call without a kind of its own: bpf, io_uring_setup, ptrace of self, ..."""
 
     call: str
     args: str = ""
@@ -149,6 +207,35 @@ class NetworkListen(Event, frozen=True, kw_only=True, tag="network.listen"):
     protocol: str = "tcp"
 
 
+class NetworkAccept(Event, frozen=True, kw_only=True, tag="network.accept"):
+    """A connection was accepted; both ends are in the pod, which nothing reaches from outside."""
+
+    ip: str
+    """The peer's address."""
+    port: int
+    protocol: str = "tcp"
+    local_ip: str = ""
+    local_port: int = 0
+
+
+class NetworkSend(Event, frozen=True, kw_only=True, tag="network.send"):
+    """A process sent the first packet outside TCP to an address, or (with `errno`) could not.
+
+    Later ones of the same process to the same address, with the same outcome, are no events. What the packets carried
+    is in `network.payload` and `dns.query`.
+    """
+
+    ip: str
+    port: int
+    protocol: str = "udp"
+    host: str = ""
+    """See `NetworkConnect.host`."""
+    role: str = ""
+    """See `HttpRequest.role`."""
+    size: int = 0
+    """Bytes of this packet."""
+
+
 class NetworkUnix(Event, frozen=True, kw_only=True, tag="network.unix"):
     """A unix socket was dialled; abstract names begin with `@`."""
 
@@ -170,11 +257,13 @@ class NetworkPayload(Event, frozen=True, kw_only=True, tag="network.payload"):
 
 
 class DnsQuery(Event, frozen=True, kw_only=True, tag="dns.query"):
-    """A name was looked up."""
+    """A name was looked up, and what was answered: one event, so that a rule can speak of both."""
 
     name: str
     qtype: str = "A"
     answers: tuple[str, ...] = ()
+    rcode: str = "NOERROR"
+    """Status of the answer: `NOERROR`, `NXDOMAIN`, ..."""
     role: str = ""
     bait: tuple[str, ...] = ()
 
@@ -191,7 +280,7 @@ class TlsHello(Event, frozen=True, kw_only=True, tag="tls.hello"):
 
 
 class HttpRequest(Event, frozen=True, kw_only=True, tag="http.request"):
-    """An HTTP request; what it carried and who answered."""
+    """An HTTP request and its answer; what it carried and who answered."""
 
     method: str
     host: str
@@ -209,6 +298,11 @@ class HttpRequest(Event, frozen=True, kw_only=True, tag="http.request"):
     """`registry` (one of the run's registry hosts), `metadata` (a cloud metadata address), `local` (loopback) or
     empty for everything else."""
     status: int = 0
+    """Status of the answer; 0 when there was none."""
+    response_size: int = 0
+    """Bytes of the answer's body."""
+    response_type: str = ""
+    """The answer's media type, e.g. `text/html`, bounded; empty when it named none."""
     bait: tuple[str, ...] = ()
     """Bait found in the request, as `name/encoding`, e.g. `aws-secret-access-key/base64`."""
 
@@ -218,16 +312,23 @@ AnyEvent: TypeAlias = (
     | ProcessExec
     | ProcessExit
     | ProcessAccess
+    | ProcessSignal
+    | CredentialChange
     | FileRead
     | FileWrite
     | FileDelete
     | FileRename
     | FileLink
     | FileMode
+    | FileOwner
     | MemoryFile
+    | NamespaceChange
+    | MountChange
     | KernelCall
     | NetworkConnect
     | NetworkListen
+    | NetworkAccept
+    | NetworkSend
     | NetworkUnix
     | NetworkPayload
     | DnsQuery

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from collector.clock import PhaseClock
-from collector.events import AnyEvent, DnsQuery, HttpRequest, NetworkConnect, NetworkPayload, TlsHello
+from collector.events import AnyEvent, DnsQuery, HttpRequest, NetworkConnect, NetworkPayload, NetworkSend, TlsHello
 from collector.gateway import address
 from collector.labels import MAX_NAMES
 from collector.owners import Owners
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 4096
 """Characters of a body or payload that an event holds; bait is searched in all that was recorded."""
+MAX_TYPE: Final = 200
+"""Characters of an answer's media type."""
 UNJOINED: Final = "names-joined"
 """The limit that is named when more names were asked for than are searched for bait in pieces."""
 _METADATA: Final = frozenset(
@@ -127,15 +129,17 @@ class Explainer:
         names = {located.record.name for located in self._log.dns}
         return tuple(sorted({*self._log.limits, *([UNJOINED] if len(names) > MAX_NAMES else [])}))
 
-    def named(self, event: NetworkConnect) -> NetworkConnect:
-        """Fill in the host and role of a traced connect.
+    def named(self, event: AnyEvent) -> AnyEvent:
+        """Fill in the host and role of a traced connect or packet.
 
         Args:
             event: As the trace shows it.
 
         Returns:
-            The event with the name that gave its address, when one did.
+            The event with the name that gave its address, when one did; others as they are.
         """
+        if not isinstance(event, NetworkConnect | NetworkSend):
+            return event
         host = self._names.at(event.ip, event.ts)
         return msgspec.structs.replace(event, host=host, role=self._roles.of(host, event.ip))
 
@@ -149,6 +153,7 @@ class Explainer:
             name=record.name,
             qtype=record.qtype,
             answers=record.answers,
+            rcode=record.rcode,
             role=self._roles.of(record.name),
             bait=bait,
         )
@@ -193,6 +198,8 @@ class Explainer:
             body=_text(record.body),
             role=role,
             status=record.status,
+            response_size=record.response_size,
+            response_type=record.response_type[:MAX_TYPE],
             bait=self._scanner.scan(_sent(record)),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -11,6 +11,9 @@ from collector.events import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+STANDARD: Final = range(3)
+"""Descriptors of standard input, output and error."""
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -113,6 +116,17 @@ class Peer(msgspec.Struct, frozen=True):
     protocol: str
 
 
+class Socket(msgspec.Struct, frozen=True):
+    """A socket that was not connected when it was last seen."""
+
+    name: bytes
+    """As strace prints it, e.g. `TCP:[4711]`: the same in every process that holds the socket."""
+
+
+Known: TypeAlias = str | Peer | Socket
+"""What a descriptor is: a path, a connected socket, another socket."""
+
+
 class LiveProcess:
     """A process while its trace is read; mutable, for the reader of traces alone."""
 
@@ -133,9 +147,15 @@ class LiveProcess:
         self.nested: bool = parent is not None and parent.nests_children
         """Lives in a pid namespace below the tracer's."""
         self.nests_children: bool = self.nested
-        self.descriptors: dict[int, str | Peer] = dict(parent.descriptors) if parent else {}
+        self.descriptors: dict[int, Known] = dict(parent.descriptors) if parent else {}
         """What the last traced call made of a descriptor: the path it opened, the peer it was connected to."""
+        self.closing: set[int] = set(parent.closing) if parent else set()
+        """Descriptors that an exec closes."""
+        self.sent: set[tuple[Peer, str]] = set()
+        """Where it sent packets outside TCP, and with what outcome."""
         self.listening: set[tuple[str, str, int]] = set()
+        self.signals: dict[str, int] = {}
+        """How many events there are of each signal that reached it."""
         self.memory_files: bool = parent.memory_files if parent else False
         """It, or the process it was forked from, had made a memfd."""
 
@@ -143,6 +163,27 @@ class LiveProcess:
     def current(self) -> Execution | None:
         """What it executes now."""
         return self.executions[-1] if self.executions else self.inherited
+
+    def share_descriptors(self, other: LiveProcess) -> None:
+        """Both have one table from now on (CLONE_FILES)."""
+        self.descriptors, self.closing = other.descriptors, other.closing
+
+    def unshare_descriptors(self) -> None:
+        """It has a table of its own again."""
+        self.descriptors, self.closing = dict(self.descriptors), set(self.closing)
+
+    def close_on_exec(self) -> None:
+        """It executed a program: a table of its own, without what is closed then.
+
+        Sockets that stand for standard input, output or error stay: `ioctl(FIONCLEX)`, which is not traced, may have
+        kept them open, and no other program has them there.
+        """
+        self.descriptors = {
+            number: what
+            for number, what in self.descriptors.items()
+            if number not in self.closing or (number in STANDARD and not isinstance(what, str))
+        }
+        self.closing = set()
 
     def descends_from(self, other: LiveProcess) -> bool:
         """Whether `other` is this process or one above it."""

@@ -78,6 +78,8 @@ class HttpRecord(Record, frozen=True, kw_only=True, tag="http"):
     status: int = 0
     response_size: int = 0
     response_sha256: str = ""
+    response_type: str = ""
+    """Content-Type of the answer."""
 
 
 class RawRecord(Record, frozen=True, kw_only=True, tag="raw"):

@@ -84,7 +84,7 @@ def build(bundle: Evidence) -> Timeline:
     sends = [send for trace in traces.values() for send in trace.sends]
     connects = [event for event in traced if isinstance(event, NetworkConnect)]
     explainer = Explainer(log, manifest, BaitScanner(bundle.bait), connects, sends)
-    events = [explainer.named(event) if isinstance(event, NetworkConnect) else event for event in traced]
+    events = [explainer.named(event) for event in traced]
     events += explainer.events()
     events.sort(key=lambda event: event.ts)
     processes = table.build()

@@ -24,10 +24,13 @@ CALLS: tuple[str, ...] = (
     *("open", "openat", "openat2", "creat", "truncate"),
     *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
     *("unlink", "unlinkat", "rmdir", "chmod", "fchmod", "fchmodat", "mknod", "mknodat"),
-    *("dup2", "dup3", "chdir", "fchdir"),
-    *("connect", "bind", "listen", "sendto", "sendmsg", "sendmmsg"),
+    *("chown", "fchown", "lchown", "fchownat"),
+    *("dup", "dup2", "dup3", "fcntl", "close_range", "chdir", "fchdir"),
+    *("connect", "bind", "listen", "accept", "accept4", "sendto", "sendmsg", "sendmmsg"),
+    *("recvmsg", "recvmmsg"),  # Descriptors arrive by them (SCM_RIGHTS).
     *("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "memfd_create"),
-    *("setuid", "setgid", "setreuid", "setresuid", "personality"),
+    *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid"),
+    *("setgroups", "capset", "personality"),
 )
 """Recorded beside those that are refused (sandbox/system_calls.toml)."""
 

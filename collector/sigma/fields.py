@@ -94,6 +94,11 @@ _NAMED_DESTINATION = (
 )
 _PATH = _field("TargetFilename", "path", "absolute path")
 
+_CALL = (
+    _field("Call", "call", "system call, e.g. `unshare`"),
+    _field("Arguments", "args", "its arguments"),
+)
+
 CATEGORIES: tuple[Category, ...] = (
     Category(
         "process_creation",
@@ -132,6 +137,16 @@ CATEGORIES: tuple[Category, ...] = (
     Category("file_delete", (ev.FileDelete,), (_PATH,)),
     Category("file_change", (ev.FileMode,), (_PATH, _field("Mode", "mode", "new permissions in octal, e.g. `'0755'`"))),
     Category(
+        "file_owner",
+        (ev.FileOwner,),
+        (
+            _PATH,
+            _field("Owner", "owner", "number of the new owner; -1 for no change"),
+            _field("Group", "group", "number of the new group; -1 for no change"),
+        ),
+        ours=True,
+    ),
+    Category(
         "network_connection",
         (ev.NetworkConnect,),
         (*_NAMED_DESTINATION, _field("Initiated", lambda _event, _context: True, "always true")),
@@ -144,6 +159,24 @@ CATEGORIES: tuple[Category, ...] = (
             _field("SourcePort", "port", "local port"),
             _field("Protocol", "protocol", "`tcp` or `udp`"),
         ),
+        ours=True,
+    ),
+    Category(
+        "network_accept",
+        (ev.NetworkAccept,),
+        (
+            _field("SourceIp", "ip", "address of the peer"),
+            _field("SourcePort", "port", "port of the peer"),
+            _field("DestinationIp", "local_ip", "local address"),
+            _field("DestinationPort", "local_port", "local port"),
+            _field("Protocol", "protocol", "`tcp`"),
+        ),
+        ours=True,
+    ),
+    Category(
+        "network_send",
+        (ev.NetworkSend,),
+        (*_NAMED_DESTINATION, _field("Size", "size", "bytes of the first packet")),
         ours=True,
     ),
     Category("unix_socket", (ev.NetworkUnix,), (_PATH,), ours=True),
@@ -160,12 +193,21 @@ CATEGORIES: tuple[Category, ...] = (
     Category(
         "dns_query",
         (ev.DnsQuery,),
-        (_field("QueryName", "name", "name looked up"), _field("QueryType", "qtype", "`A`, `AAAA`, `TXT`, ...")),
+        (
+            _field("QueryName", "name", "name looked up"),
+            _field("QueryType", "qtype", "`A`, `AAAA`, `TXT`, ..."),
+            _field("QueryResults", "answers", "list: what was answered"),
+            _field("QueryStatus", "rcode", "status of the answer, e.g. `NOERROR`"),
+        ),
     ),
     Category(
         "dns",
         (ev.DnsQuery,),
-        (_field("query", "name", "name looked up"), _field("record_type", "qtype", "`A`, `AAAA`, `TXT`, ...")),
+        (
+            _field("query", "name", "name looked up"),
+            _field("record_type", "qtype", "`A`, `AAAA`, `TXT`, ..."),
+            _field("answer", "answers", "list: what was answered"),
+        ),
     ),
     Category(
         "tls",
@@ -189,6 +231,8 @@ CATEGORIES: tuple[Category, ...] = (
             _field("c-useragent", "user_agent", "User-Agent header"),
             _field("sc-status", event_only(lambda event: event.status or None), "status of the answer"),
             _field("cs-bytes", "size", "bytes of body"),
+            _field("sc-bytes", "response_size", "bytes of the answer's body"),
+            _field("sc-content-type", "response_type", "media type of the answer"),
             _field("Body", "body", "body as UTF-8 with escapes, bounded"),
             *_DESTINATION,
         ),
@@ -199,13 +243,42 @@ CATEGORIES: tuple[Category, ...] = (
         (
             _field("Call", "call", "system call, e.g. `ptrace`"),
             _field("TargetProcessId", event_only(lambda event: event.target or None), "the other process"),
+            _field("Signal", "signal", "signal that was sent, e.g. `SIGKILL`; empty for other calls"),
         ),
     ),
-    Category("memory_file", (ev.MemoryFile,), (_field("Name", "name", "name given to memfd_create"),), ours=True),
     Category(
-        "kernel_call",
-        (ev.KernelCall,),
-        (_field("Call", "call", "system call, e.g. `unshare`"), _field("Arguments", "args", "its arguments")),
+        "process_signal",
+        (ev.ProcessSignal,),
+        (
+            _field("Signal", "signal", "signal that reached the process"),
+            _field("SourceProcessId", event_only(lambda event: event.sender or None), "the process that sent it"),
+            _field("Code", "code", "why, e.g. `SI_USER`, `SEGV_MAPERR`"),
+        ),
+        ours=True,
+    ),
+    Category("memory_file", (ev.MemoryFile,), (_field("Name", "name", "name given to memfd_create"),), ours=True),
+    Category("kernel_call", (ev.KernelCall, ev.NamespaceChange, ev.MountChange, ev.CredentialChange), _CALL, ours=True),
+    Category(
+        "namespace",
+        (ev.NamespaceChange,),
+        (*_CALL, _field("Namespaces", "namespaces", "list: `user`, `mount`, `pid`, `network`, ...")),
+        ours=True,
+    ),
+    Category(
+        "mount",
+        (ev.MountChange,),
+        (
+            *_CALL,
+            _field("TargetFilename", "path", "mount point or new root"),
+            _field("Device", "device", "what is mounted"),
+            _field("FileSystem", "filesystem", "its type, e.g. `tmpfs`"),
+        ),
+        ours=True,
+    ),
+    Category(
+        "credential_change",
+        (ev.CredentialChange,),
+        (*_CALL, _field("Root", "root", "user or group 0, or a capability, was asked for")),
         ours=True,
     ),
     Category(EVERY_EVENT, KINDS, (), ours=True),

@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from collector.events import FileDelete, FileLink, FileMode, FileRead, FileRename, FileWrite, MemoryFile, ProcessAccess
+from collector.events import (
+    FileDelete,
+    FileLink,
+    FileMode,
+    FileOwner,
+    FileRead,
+    FileRename,
+    FileWrite,
+    MemoryFile,
+    ProcessAccess,
+)
 from collector.processes import Written
 from collector.strace import Descriptor, Group, Word
+from collector.syscalls.descriptors import put
 from collector.syscalls.paths import absolute, decoded, opened_path
 
 if TYPE_CHECKING:
@@ -16,6 +27,7 @@ if TYPE_CHECKING:
 _USUAL_OPENAT: Final = re.compile(rb'AT_FDCWD<(/[^<>\\]*+)>, "([^"\\]*+)", ([A-Z_|]++)(?:, 0[0-7]*+)?\Z')
 """By far the commonest call; read by one expression, it costs a third."""
 
+_ID: Final = re.compile(rb"(?:-1|[0-9]{1,10})\Z")
 _MEMORY: Final = re.compile(r"/proc/([0-9]{1,10})/(?:task/[0-9]+/)?mem\Z")
 
 
@@ -48,7 +60,7 @@ def _opened(step: Step, asked: str | None, flags: bytes) -> bool:
     result = step.call.descriptor()
     if result is not None:
         path = opened_path(asked, decoded(result.target))
-        step.process.descriptors[result.number] = path
+        put(step, result.number, path, closes=b"O_CLOEXEC" in flags)
     if b"O_PATH" in flags:
         return True
     temporary = b"O_TMPFILE" in flags
@@ -171,6 +183,27 @@ def _fchmod(step: Step) -> bool:
     return True
 
 
+def _owner(place: int, base: int | None, owner_place: int) -> Handler:
+    def handle(step: Step) -> bool:
+        path = step.path(place, base=base)
+        return _owned(step, path, owner_place)
+
+    return handle
+
+
+def _fchown(step: Step) -> bool:
+    file = step.value(0)
+    return _owned(step, decoded(file.target) if isinstance(file, Descriptor) else None, 1)
+
+
+def _owned(step: Step, path: str | None, place: int) -> bool:
+    owner, group = (_ID.match(step.word(at)) for at in (place, place + 1))
+    if path is None or owner is None or group is None:
+        return step.unreadable()
+    step.emit(FileOwner, path=path, owner=int(owner[0]), group=int(group[0]))
+    return True
+
+
 def _memfd(step: Step) -> bool:
     name = step.text(0)
     if name is None:
@@ -180,7 +213,7 @@ def _memfd(step: Step) -> bool:
     if step.succeeded:
         step.process.memory_files = True
     if result is not None:
-        step.process.descriptors[result.number] = decoded(result.target)
+        put(step, result.number, decoded(result.target), closes=b"MFD_CLOEXEC" in step.word(1))
     return True
 
 
@@ -203,5 +236,9 @@ HANDLERS: Final[dict[str, Handler]] = {
     "chmod": _mode(0, None, 1),
     "fchmod": _fchmod,
     "fchmodat": _mode(1, 0, 2),
+    "chown": _owner(0, None, 1),
+    "lchown": _owner(0, None, 1),
+    "fchown": _fchown,
+    "fchownat": _owner(1, 0, 2),
     "memfd_create": _memfd,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from collector.events import KernelCall, ProcessAccess
+from collector.events import KernelCall, ProcessAccess, ProcessSignal, Source
 from collector.strace import Descriptor
 from collector.syscalls.paths import absolute, decoded
 
@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.processes import LiveProcess
-    from collector.syscalls.step import Handler, Step
+    from collector.strace import Signal
+    from collector.syscalls.step import Handler, Output, Step
 
 _OUTER: Final = re.compile(rb"(-?[0-9]{1,10})(?: /\* (-?[0-9]{1,10}) in strace's PID NS \*/)?\Z")
 _PIDFD: Final = re.compile(rb"pid:([0-9]{1,10})\Z")
 _QUERY: Final = b"0xffffffff"
 _HARMLESS_SIGNALS: Final = frozenset({b"0", b"SIGCHLD", b"SIGCONT", b"SIGWINCH", b"SIGURG"})
 _EVERYONE: Final = -1
+_SENDER: Final = re.compile(rb"[{ ]si_pid=(-?[0-9]{1,10})(?: /\* ([0-9]{1,10}) in strace's PID NS \*/)?[,}]")
+_CODE: Final = re.compile(rb"[{ ]si_code=([A-Z_]{1,40})[,}]")
+_MOST_SIGNALS: Final = 8
+"""Of one kind, of one process: a timer's must not fill the evidence."""
 
 
 def _noted(step: Step) -> bool:
@@ -27,18 +32,8 @@ def _noted(step: Step) -> bool:
     return True
 
 
-def _unshare(step: Step) -> bool:
-    if step.succeeded and b"CLONE_NEWPID" in step.word(0):
-        step.process.nests_children = True
-    return _noted(step)
-
-
 def _personality(step: Step) -> bool:
     return True if step.word(0) == _QUERY else _noted(step)
-
-
-def _becomes_root(step: Step) -> bool:
-    return _noted(step) if any(step.word(place) == b"0" for place in range(3)) else True
 
 
 def _mknod(place: int) -> Handler:
@@ -132,7 +127,7 @@ def _signals(place: int, process: Callable[[Step], int | None]) -> Handler:
             return step.unreadable()
         # A process looks after its own children.
         if not _looks_after(step, pid):
-            step.emit(ProcessAccess, call=step.call.name, target=pid)
+            step.emit(ProcessAccess, call=step.call.name, target=pid, signal=decoded(step.word(place)))
         return True
 
     return handle
@@ -146,13 +141,41 @@ def _looks_after(step: Step, pid: int) -> bool:
     return target is not None and target.descends_from(step.process)
 
 
+def delivered(item: Signal, process: LiveProcess, out: Output) -> None:
+    """A signal that reached a process of the package."""
+    told = process.signals.get(item.name, 0)
+    if told == _MOST_SIGNALS or item.name.encode() in _HARMLESS_SIGNALS:
+        return
+    process.signals[item.name] = told + 1
+    code = _CODE.search(item.raw)
+    out.events.append(
+        ProcessSignal(
+            ts=item.ts,
+            phase=out.phase_at(item.ts),
+            pid=process.pid,
+            source=Source(out.source, item.line),
+            signal=item.name,
+            sender=_sender(item.raw, process, out),
+            code="" if code is None else decoded(code[1]),
+        )
+    )
+
+
+def _sender(raw: bytes, process: LiveProcess, out: Output) -> int:
+    match = _SENDER.search(raw)
+    if match is None:
+        return 0
+    if match[2] is not None or not process.nested:
+        return max(int(match[2] or match[1]), 0)
+    sender = out.table.inner.get(int(match[1]))
+    return 0 if sender is None else sender.pid
+
+
 HANDLERS: Final[dict[str, Handler]] = {
     **dict.fromkeys(
         (
-            *("mount", "umount2", "setns", "pivot_root", "chroot", "open_by_handle_at"),
-            *("open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr"),
-            *("bpf", "init_module", "finit_module", "delete_module", "create_module", "query_module"),
-            *("get_kernel_syms", "kexec_load", "kexec_file_load"),
+            *("open_by_handle_at", "bpf", "init_module", "finit_module", "delete_module", "create_module"),
+            *("query_module", "get_kernel_syms", "kexec_load", "kexec_file_load"),
             *("io_uring_setup", "io_uring_enter", "io_uring_register"),
             *("userfaultfd", "perf_event_open", "lookup_dcookie", "nfsservctl", "_sysctl", "uselib", "modify_ldt"),
             *("add_key", "request_key", "keyctl", "kcmp"),
@@ -161,11 +184,7 @@ HANDLERS: Final[dict[str, Handler]] = {
         ),
         _noted,
     ),
-    "unshare": _unshare,
     "personality": _personality,
-    "setuid": _becomes_root,
-    "setreuid": _becomes_root,
-    "setresuid": _becomes_root,
     "mknod": _mknod(1),
     "mknodat": _mknod(2),
     "chdir": _chdir,
@@ -178,7 +197,7 @@ HANDLERS: Final[dict[str, Handler]] = {
     **dict.fromkeys(("tgkill", "rt_tgsigqueueinfo"), _signals(2, lambda step: _pid(step, 0))),
     "pidfd_send_signal": _signals(1, _pidfd),
 }
-IGNORED: Final = frozenset({"setsid", "setgid"})
+IGNORED: Final = frozenset({"setsid"})
 """Traced, but no event."""
 
 

@@ -2,119 +2,40 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from collector.events import KernelCall, NetworkConnect, NetworkListen, NetworkUnix
+from collector.events import KernelCall, NetworkAccept, NetworkConnect, NetworkListen, NetworkSend, NetworkUnix
 from collector.processes import Peer
-from collector.strace import Argument, Descriptor, Group, Text, Value, Word
+from collector.strace import Descriptor, Group, Text
+from collector.syscalls.addresses import INTERNET, ends, read_address, split_end
+from collector.syscalls.descriptors import known, put
 from collector.syscalls.paths import absolute, decoded
 from collector.syscalls.trace import Send
 
 if TYPE_CHECKING:
+    from collector.strace import Value
+    from collector.syscalls.addresses import Address
     from collector.syscalls.step import Handler, Step
 
 MAX_PAYLOAD: Final = 4096
 _MAX_SENT: Final = 64 * 1024 * 1024
 """Bytes of payload kept for one phase."""
+_MOST_SENT: Final = 1000
+"""Addresses of one process that are told: a scan of the whole network is shown by its first thousand."""
 
-_PORT_DIGITS: Final = 5
-_SOCKET: Final = re.compile(rb"([A-Z]+)(v6)?:\[(.*)\]\Z", re.DOTALL)
-_PROTOCOLS: Final = {b"TCP": "tcp", b"UDP": "udp", b"UDPLITE": "udp", b"PING": "icmp", b"ICMP": "icmp", b"RAW": "raw"}
 _KINDS: Final = {b"SOCK_STREAM": "tcp", b"SOCK_DGRAM": "udp", b"SOCK_RAW": "raw"}
-_INTERNET: Final = frozenset({b"AF_INET", b"AF_INET6"})
 _HARMLESS: Final = frozenset({b"AF_UNSPEC", b"AF_NETLINK"})
 
 
-class Address(msgspec.Struct, frozen=True):
-    """A socket address; `path` for unix sockets."""
-
-    family: bytes
-    ip: str = ""
-    port: int = 0
-    path: str = ""
-
-
-def _number(value: Value | None) -> int:
-    """The number in `htons(53)`; -1 when there is none."""
-    if isinstance(value, Group) and value.function == b"htons" and value.items:
-        inner = value.items[0].value
-        if isinstance(inner, Word) and inner.text.isdigit() and len(inner.text) <= _PORT_DIGITS:
-            return int(inner.text)
-    return -1
-
-
-def _applied(items: tuple[Argument, ...], function: bytes) -> str:
-    """The string in `inet_addr("...")` or `inet_pton(AF_INET6, "...", ...)`."""
-    for item in items:
-        if isinstance(item.value, Group) and item.value.function == function:
-            for inner in item.value.items:
-                if isinstance(inner.value, Text):
-                    return decoded(inner.value.value)
-    return ""
-
-
-def canonical(ip: str) -> str:
-    """An address in its shortest form, IPv4 inside IPv6 as IPv4; empty when it is not an address."""
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return ""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
-
-
-def read_address(value: Value | None) -> Address | None:
-    """A `sockaddr`; None when it could not be read."""
-    family = value.get("sa_family") if isinstance(value, Group) else None
-    if not isinstance(value, Group) or not isinstance(family, Word):
-        return None
-    if family.text == b"AF_UNIX":
-        path = value.get("sun_path")
-        if not isinstance(path, Text):
-            return Address(family.text)
-        return Address(family.text, path=("@" if path.abstract else "") + decoded(path.value))
-    if family.text not in _INTERNET:
-        return Address(family.text)
-    six = family.text == b"AF_INET6"
-    port = _number(value.get("sin6_port" if six else "sin_port"))
-    ip = canonical(_applied(value.items, b"inet_pton" if six else b"inet_addr"))
-    return Address(family.text, ip, port) if ip and port >= 0 else None
-
-
-def _ends(target: bytes) -> tuple[str, str, str]:
-    """Protocol, near and far end of a descriptor's name such as `TCP:[127.0.0.1:4->192.0.2.1:80]`."""
-    match = _SOCKET.match(target)
-    if match is None or match[1] not in _PROTOCOLS:
-        return ("unknown", "", "")
-    near, _, far = decoded(match[3]).partition("->")
-    return (_PROTOCOLS[match[1]], near, far)
-
-
-def _split(end: str) -> tuple[str, int] | None:
-    ip, _, port = end.rpartition(":")
-    address = canonical(ip.removeprefix("[").removesuffix("]"))
-    return (address, int(port)) if address and port.isdigit() else None
-
-
 def _peer(step: Step, descriptor: Descriptor) -> Peer | None:
-    """The far end of a connected socket: as annotated, else what the process last dialled on it."""
-    protocol, _, far = _ends(descriptor.target)
-    if protocol == "unknown" and not descriptor.target.startswith(b"socket:["):
-        return None
-    if (end := _split(far)) is not None:
-        return Peer(end[0], end[1], protocol)
-    known = step.process.descriptors.get(descriptor.number)
-    return known if isinstance(known, Peer) else None
+    """The far end of a connected socket: as annotated, else what was last dialled on it."""
+    return step.out.peer(known(step, descriptor))
 
 
 def _socket(step: Step) -> bool:
     """Keep what a socket is: not every kernel (gVisor's) lets the tracer ask later."""
     made = step.call.descriptor()
-    if made is None or step.word(0) not in _INTERNET:
+    if made is None or step.word(0) not in INTERNET:
         return True
     protocol = _KINDS.get(step.word(1).partition(b"|")[0])
     if protocol is not None:
@@ -127,7 +48,7 @@ def _protocol(step: Step, socket: Value | None) -> str:
     """The protocol of a socket: as annotated, else as it was made."""
     if not isinstance(socket, Descriptor):
         return "unknown"
-    annotated = _ends(socket.target)[0]
+    annotated = ends(socket.target)[0]
     return step.out.sockets.get(socket.target, "unknown") if annotated == "unknown" else annotated
 
 
@@ -143,7 +64,7 @@ def _dialled(step: Step, address: Address) -> bool:
         if address.path:
             abstract = address.path.startswith("@")
             step.emit(NetworkUnix, path=address.path if abstract else absolute(address.path, step.process.cwd))
-    elif address.family in _INTERNET:
+    elif address.family in INTERNET:
         socket = step.value(0)
         protocol = _protocol(step, socket)
         # Under way is not failed: every dial with a time limit answers so.
@@ -152,7 +73,10 @@ def _dialled(step: Step, address: Address) -> bool:
             return True  # Asked again about a dial that has its event.
         step.emit(NetworkConnect, ip=address.ip, port=address.port, protocol=protocol, errno=errno)
         if not errno and isinstance(socket, Descriptor):
-            step.process.descriptors[socket.number] = Peer(address.ip, address.port, protocol)
+            peer = Peer(address.ip, address.port, protocol)
+            step.process.descriptors[socket.number] = peer
+            # Under the socket's name too: it may have been duplicated or sent elsewhere before it was dialled.
+            step.out.dialled[socket.target] = peer
     elif address.family not in _HARMLESS:
         step.emit(KernelCall, call=step.call.name, args=decoded(step.call.raw))
     return True
@@ -162,7 +86,7 @@ def _bind(step: Step) -> bool:
     address, socket = read_address(step.value(1)), step.value(0)
     if address is None:
         return step.unreadable()
-    if address.family in _INTERNET and address.port:
+    if address.family in INTERNET and address.port:
         protocol = _protocol(step, socket)
         _listening(step, protocol, address.ip, address.port)
     elif address.family == b"AF_PACKET":
@@ -173,9 +97,44 @@ def _bind(step: Step) -> bool:
 def _listen(step: Step) -> bool:
     socket = step.value(0)
     if isinstance(socket, Descriptor):
-        protocol, near, _ = _ends(socket.target)
-        if (end := _split(near)) is not None:
+        protocol, near, _ = ends(socket.target)
+        if (end := split_end(near)) is not None:
             _listening(step, protocol, *end)
+    return True
+
+
+_NO_ONE: Final = frozenset({"EAGAIN", "EINTR", "ERESTARTSYS", "UNFINISHED"})
+"""An accept that waited in vain."""
+
+
+def _accept(step: Step) -> bool:
+    if step.errno in _NO_ONE:
+        return True
+    made = step.call.descriptor()
+    protocol, near, far = ends(made.target) if made is not None else ("unknown", "", "")
+    address = read_address(step.value(1))
+    local, end = split_end(near), split_end(far)
+    if end is None and address is not None and address.family in INTERNET:
+        end = (address.ip, address.port)
+    if made is not None:
+        what = known(step, made) if end is None else Peer(*end, "tcp" if protocol == "unknown" else protocol)
+        put(step, made.number, what, closes=b"SOCK_CLOEXEC" in step.word(3))
+    if end is None:
+        # A unix socket's peer has no name; a failed accept is one of the listening socket.
+        listening = step.value(0)
+        protocol, near, _ = ends(listening.target) if isinstance(listening, Descriptor) else ("unknown", "", "")
+        local = split_end(near)
+        if not step.errno or local is None:
+            return True
+        end = ("", 0)
+    step.emit(
+        NetworkAccept,
+        ip=end[0],
+        port=end[1],
+        protocol="tcp" if protocol == "unknown" else protocol,
+        local_ip=local[0] if local else "",
+        local_port=local[1] if local else 0,
+    )
     return True
 
 
@@ -232,7 +191,7 @@ def _sent(step: Step, to: Value | None, data: bytes, fast_open: bool) -> bool:
         return _dialled(step, address) if fast_open and address is not None else True
     if address is not None and address.family == b"AF_UNIX":
         return _dialled(step, address)
-    if address is None or address.family not in _INTERNET:
+    if address is None or address.family not in INTERNET:
         peer = _peer(step, socket) if isinstance(socket, Descriptor) else None
     else:
         peer = Peer(address.ip, address.port, protocol)
@@ -240,23 +199,16 @@ def _sent(step: Step, to: Value | None, data: bytes, fast_open: bool) -> bool:
         kept = data[:MAX_PAYLOAD] if step.out.sent_bytes < _MAX_SENT else b""
         step.out.sent_bytes += len(kept)
         step.out.sends.append(Send(step.call.ts, step.pid, peer.ip, peer.port, peer.protocol, kept, step.source))
+        _told(step, peer, len(data))
     return True
 
 
-def _duplicated(step: Step) -> bool:
-    """The new descriptor is what the old one was: this is how a socket becomes a shell's standard input."""
-    old, new = step.value(0), step.call.result
-    if new is None or new < 0:
-        return True
-    known: str | Peer | None = None
-    if isinstance(old, Descriptor):
-        path = decoded(old.target)
-        known = path if path.startswith("/") else _peer(step, old)
-    if known is None:
-        step.process.descriptors.pop(new, None)
-    else:
-        step.process.descriptors[new] = known
-    return True
+def _told(step: Step, peer: Peer, size: int) -> None:
+    """The first packet of a process to an address is an event, and the first that failed."""
+    first = (peer, step.errno)
+    if step.errno not in _NO_ONE and first not in step.process.sent and len(step.process.sent) < _MOST_SENT:
+        step.process.sent.add(first)
+        step.emit(NetworkSend, ip=peer.ip, port=peer.port, protocol=peer.protocol, size=size)
 
 
 HANDLERS: Final[dict[str, Handler]] = {
@@ -264,9 +216,9 @@ HANDLERS: Final[dict[str, Handler]] = {
     "connect": _connect,
     "bind": _bind,
     "listen": _listen,
+    "accept": _accept,
+    "accept4": _accept,
     "sendto": _sendto,
     "sendmsg": _sendmsg,
     "sendmmsg": _sendmmsg,
-    "dup2": _duplicated,
-    "dup3": _duplicated,
 }

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from collector.events import ProcessExec
-from collector.processes import Execution, Peer, Written
+from collector.processes import STANDARD, Execution, Written
 from collector.strace import Group, Text
 from collector.syscalls.paths import absolute, decoded
 
@@ -83,7 +83,7 @@ def _executed(step: Step, asked: str | None, place: int) -> bool:
     image = _image(step, asked)
     argv = tuple(decoded(argument) for argument, _ in (argv_bytes(step, place) or ())[:MAX_ARGUMENTS])
     origin, written = _origin(step, image, argv)
-    stdio = _stdio(process)
+    stdio = _stdio(step)
     step.emit(
         ProcessExec,
         image=image,
@@ -99,6 +99,7 @@ def _executed(step: Step, asked: str | None, place: int) -> bool:
         process.executions.append(
             Execution(step.call.ts, image, argv, process.cwd, step.source, stdio, origin, written)
         )
+        process.close_on_exec()
     return True
 
 
@@ -108,18 +109,18 @@ def _image(step: Step, asked: str) -> str:
     return step.descriptor_path(asked)
 
 
-def _stdio(process: LiveProcess) -> str:
+def _stdio(step: Step) -> str:
     """The peer of standard input, output or error; of the parent's when a terminal stands between the two."""
-    parent = process.parent
+    process, parent = step.process, step.process.parent
     terminal = str(process.descriptors.get(0, "")).startswith("/dev/pts/")
-    behind = _socket(parent) if terminal and parent is not None and parent.ours else ""
-    return _socket(process) or behind
+    behind = _socket(step, parent) if terminal and parent is not None and parent.ours else ""
+    return _socket(step, process) or behind
 
 
-def _socket(process: LiveProcess) -> str:
-    for number in range(3):
-        peer = process.descriptors.get(number)
-        if isinstance(peer, Peer):
+def _socket(step: Step, process: LiveProcess) -> str:
+    for number in STANDARD:
+        peer = step.out.peer(process.descriptors.get(number))
+        if peer is not None:
             ip = f"[{peer.ip}]" if ":" in peer.ip else peer.ip
             return f"{ip}:{peer.port}"
     return ""

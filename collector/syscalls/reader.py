@@ -7,9 +7,9 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from collector.events import KernelCall, ProcessExit, ProcessStart, Source
+from collector.events import KernelCall, NamespaceChange, ProcessExit, ProcessStart, Source
 from collector.strace import Call, Exit, Group, Item, Note, Signal, Unparsed, Word, parse
-from collector.syscalls import files, kernel, network, programs
+from collector.syscalls import descriptors, files, kernel, network, privileges, programs
 from collector.syscalls.paths import decoded
 from collector.syscalls.step import Handler, Output, Step, cut
 from collector.syscalls.trace import Trace, TraceCounts
@@ -24,7 +24,9 @@ _HANDLERS: Final[dict[str, Handler]] = {
     **files.HANDLERS,
     **programs.HANDLERS,
     **network.HANDLERS,
+    **descriptors.HANDLERS,
     **kernel.HANDLERS,
+    **privileges.HANDLERS,
 }
 _Threaded: TypeAlias = Call | Exit | Signal | Note
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
@@ -125,11 +127,17 @@ class _Reader:
             self._exit(item)
         elif isinstance(item, Note) and item.kind == "abi":
             self._foreign_interface(item, process)
-        elif process.ours and isinstance(item, Signal) and item.name == "SIGSYS" and b"=SYS_SECCOMP" in item.raw:
+        elif process.ours and isinstance(item, Signal):
+            self._signal(item, process)
+        return None
+
+    def _signal(self, item: Signal, process: LiveProcess) -> None:
+        if item.name == "SIGSYS" and b"=SYS_SECCOMP" in item.raw:
             # The pod's filter refused a call, perhaps one that is not traced.
             refused = _REFUSED_CALL.search(item.raw)
             self._remarked(item, process, decoded(refused[1]) if refused else "seccomp", decoded(item.raw), "SIGSYS")
-        return None
+        else:
+            kernel.delivered(item, process, self._out)
 
     def _foreign_interface(self, item: Note, process: LiveProcess) -> None:
         if "64 bit" in item.text:
@@ -207,7 +215,7 @@ class _Reader:
         # A call that the pod's filter ends with SIGSYS gives back its own number, which looks like a child's.
         ended = (telling or call.pid in self._foreign) and (call.result or 0) & _NUMBER_BITS in _FORKS[call.name]
         if telling:
-            step.emit(KernelCall, call=call.name, args=decoded(flags), errno="SIGSYS" if ended else None)
+            self._separate(step, flags, "SIGSYS" if ended else None)
         if ended or (telling and call.result is None):
             return None
         if call.errno or (call.result is not None and call.result < 0):
@@ -221,11 +229,21 @@ class _Reader:
         self._born(child, call, process, flags)
         return child
 
+    def _separate(self, step: Step, flags: bytes, errno: str | None) -> None:
+        """A child in namespaces of its own, or one that no tracer follows."""
+        own = privileges.namespaces(flags)
+        if own:
+            step.emit(NamespaceChange, call=step.call.name, args=decoded(flags), namespaces=own, errno=errno)
+        if not own or b"CLONE_UNTRACED" in flags:
+            step.emit(KernelCall, call=step.call.name, args=decoded(flags), errno=errno)
+
     def _born(self, child: int, call: Call, process: LiveProcess, flags: bytes) -> None:
         if b"CLONE_THREAD" in flags:
             self._table.adopt(child, process)
             return
         begun = self._table.begin(child, process, self._out.phase_at(call.ts), call.ts)
+        if b"CLONE_FILES" in flags:
+            begun.share_descriptors(process)
         if b"CLONE_NEWPID" in flags:
             begun.nested = begun.nests_children = True
             self._table.inner[1] = begun

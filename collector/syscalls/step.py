@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from collector.events import AnyEvent, Source
+from collector.processes import Peer, Socket
 from collector.strace import Argument, Call, Descriptor, Group, Text, Value, Word
 from collector.syscalls.paths import MAX_TEXT, absolute, decoded, named_descriptor
 
 if TYPE_CHECKING:
-    from collector.processes import LiveProcess, ProcessTableBuilder
+    from collector.processes import Known, LiveProcess, ProcessTableBuilder
     from collector.syscalls.trace import Send
 
 UNFINISHED: Final = "UNFINISHED"
@@ -31,6 +32,15 @@ class Output:
         self.sent_bytes = 0
         self.sockets: dict[bytes, str] = {}
         """Protocol by a socket's name (`socket:[7]`), where the trace tells how it was made."""
+
+        self.dialled: dict[bytes, Peer] = {}
+        """Where a socket leads, by the name it had when it was dialled."""
+
+    def peer(self, what: Known | None) -> Peer | None:
+        """The far end of a descriptor that is a connected internet socket."""
+        if isinstance(what, Socket):
+            return self.dialled.get(what.name)
+        return what if isinstance(what, Peer) else None
 
     def phase_at(self, ts: float) -> str:
         """The phase an event belongs to: what survives its phase until `linger` acts in `linger`."""

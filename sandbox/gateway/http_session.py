@@ -27,6 +27,7 @@ _MAX_HEAD = 65536
 _MAX_HEADERS = 200
 _MAX_HEADER = 16384
 _MAX_HOST = 255
+_MAX_TYPE = 255
 _BODYLESS = frozenset({204, 304})
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -65,6 +66,7 @@ class _Exchange:
     status: int = 0
     response_size: int = 0
     digest: str = ""
+    response_type: str = ""
 
     def header(self, name: str) -> str:
         """Return the first header of that (lower-case) name."""
@@ -244,7 +246,7 @@ class HttpSession:
                     await self._send_answer(exchange, Answer(status=404, body=b"404 Not Found\n"))
                     return
                 exchange.served_by, exchange.status = "registry", reply.status
-                await self._send_head(reply.status, tuple(reply.headers.items()))
+                await self._send_head(exchange, tuple(reply.headers.items()))
                 digest = hashlib.sha256()
                 async for chunk in body.chunks():
                     digest.update(chunk)
@@ -265,19 +267,20 @@ class HttpSession:
         headers = answer.headers
         if answer.status not in _BODYLESS:
             headers += (("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))))
-        await self._send_head(answer.status, headers)
+        await self._send_head(exchange, headers)
         if answer.body and exchange.method != "HEAD":
             exchange.response_size = len(answer.body)
             exchange.digest = hashlib.sha256(answer.body).hexdigest()
             await self._send(h11.Data(data=answer.body))
         await self._send(h11.EndOfMessage())
 
-    async def _send_head(self, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+    async def _send_head(self, exchange: _Exchange, headers: tuple[tuple[str, str], ...]) -> None:
+        exchange.response_type = next((value for name, value in headers if name.lower() == "content-type"), "")
         own = [("Date", formatdate(usegmt=True))]
         if not any(name.lower() == "server" for name, _ in headers):
             own.append(("Server", "nginx"))
         lines = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in (*own, *headers)]
-        await self._send(h11.Response(status_code=status, headers=lines))
+        await self._send(h11.Response(status_code=exchange.status, headers=lines))
 
     async def _send(self, event: h11.Event) -> None:
         if data := self._http.send(event):
@@ -300,5 +303,6 @@ class HttpSession:
                 status=exchange.status,
                 response_size=exchange.response_size,
                 response_sha256=exchange.digest,
+                response_type=exchange.response_type[:_MAX_TYPE],
             ),
         )

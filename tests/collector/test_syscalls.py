@@ -139,7 +139,7 @@ def test_a_pid_of_another_namespace_is_never_taken_for_the_tracers() -> None:
         pod="",
     )
     rows = [(row["kind"], row["pid"], row.get("parent")) for row in told(trace.events)]
-    assert rows == [("process.start", 21, 20), ("file.read", 21, None), ("kernel.call", 21, None)]
+    assert rows == [("process.start", 21, 20), ("file.read", 21, None), ("kernel.namespace", 21, None)]
 
 
 def test_a_namespace_of_the_packages_own_hides_its_children_too() -> None:

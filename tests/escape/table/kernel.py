@@ -59,27 +59,57 @@ ATTEMPTS = (
         "to mount a file system of its own",
         "165, b'none', b'/tmp', b'tmpfs', 0, 0",
         "container-escape-call",
-        "kernel.call call=mount errno=E*",
+        "kernel.mount call=mount errno=E*",
     ),
     _call(
         "mount-bind",
         "to give a directory another name",
         "165, b'/', b'/tmp', 0, 4096, 0",
         "container-escape-call",
-        "kernel.call call=mount errno=E*",
+        "kernel.mount call=mount errno=E*",
     ),
     _call(
         "mount-proc",
         "to have a /proc of its own, with nothing hidden",
         "165, b'proc', b'/tmp', b'proc', 0, 0",
         "container-escape-call",
-        "kernel.call call=mount errno=E*",
+        "kernel.mount call=mount errno=E*",
     ),
-    _call("umount2", "to take away what covers a file", "166, b'/proc', 2", "container-escape-call"),
-    _call("pivot_root", "to have another root", "155, b'/tmp', b'/tmp'", "container-escape-call"),
-    _call("fsopen", "to mount by the newer calls", "430, b'tmpfs', 0", "container-escape-call"),
-    _call("open_tree", "to copy a mount", "428, -100, b'/', 1", "container-escape-call"),
-    _call("mount_setattr", "to make a mount writable", "442, -100, b'/', 0, bytes(32), 32", "container-escape-call"),
+    _call(
+        "umount2",
+        "to take away what covers a file",
+        "166, b'/proc', 2",
+        "container-escape-call",
+        "kernel.mount call=umount2 errno=E*",
+    ),
+    _call(
+        "pivot_root",
+        "to have another root",
+        "155, b'/tmp', b'/tmp'",
+        "container-escape-call",
+        "kernel.mount call=pivot_root errno=E*",
+    ),
+    _call(
+        "fsopen",
+        "to mount by the newer calls",
+        "430, b'tmpfs', 0",
+        "container-escape-call",
+        "kernel.mount call=fsopen errno=E*",
+    ),
+    _call(
+        "open_tree",
+        "to copy a mount",
+        "428, -100, b'/', 1",
+        "container-escape-call",
+        "kernel.mount call=open_tree errno=E*",
+    ),
+    _call(
+        "mount_setattr",
+        "to make a mount writable",
+        "442, -100, b'/', 0, bytes(32), 32",
+        "container-escape-call",
+        "kernel.mount call=mount_setattr errno=E*",
+    ),
     Attempt(
         name="chroot-games",
         tries="to walk out of a root that it has changed",
@@ -93,14 +123,14 @@ def walk():
     return os.path.exists(TARGETS["canary"])
 attempt(walk)
 """,
-        told="kernel.call call=chroot errno=E*",
+        told="kernel.mount call=chroot errno=E*",
         finding="container-escape-call",
     ),
     Attempt(
         name="new-namespaces",
         tries="namespaces of its own, one of each kind",
         code="attempt(*each(lambda flag: syscall(272, flag), [1 << 17, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30]))",
-        told="kernel.call call=unshare",
+        told="kernel.namespace call=unshare",
         finding="container-escape-call",
         differs={"runsc": Differs(why=_OWN_KERNEL, word=rf"done 0|{REFUSED}")},
     ),
@@ -128,7 +158,7 @@ attempt(lambda: syscall(308, -1, 0),
         lambda: syscall(308, os.open("/proc/1/ns/mnt", os.O_RDONLY), 0),
         lambda: syscall(308, os.pidfd_open(1), 0x7C020000))
 """,
-        told="kernel.call call=setns errno=E*",
+        told="kernel.namespace call=setns errno=E*",
         finding="container-escape-call",
     ),
     Attempt(
@@ -227,7 +257,7 @@ attempt(make)
         differs={
             "runsc": Differs(
                 why="gVisor's own device is there; without a mount it is of no use",
-                told="kernel.call call=mount errno=E*",
+                told="kernel.mount call=mount errno=E*",
                 finding="container-escape-call",
             )
         },
@@ -263,7 +293,7 @@ attempt(*each(lambda name: os.open(f"/sys/fs/cgroup/{name}", os.O_WRONLY), place
         lambda: os.makedirs("/sys/fs/cgroup/escape"),
         lambda: syscall(165, b"cgroup", b"/tmp", b"cgroup", 0, b"memory"))
 """,
-        told="kernel.call call=mount errno=E*",
+        told="kernel.mount call=mount errno=E*",
         finding="container-escape-call",
     ),
     Attempt(

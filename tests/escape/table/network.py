@@ -247,7 +247,7 @@ attempt(*each(enter, [1, watcher(), os.getppid()]))
         differs={
             "runsc": Differs(
                 why="gVisor's file opens under another name; the attempt to enter is what is told",
-                told="kernel.call call=setns errno=E*",
+                told="kernel.namespace call=setns errno=E*",
                 finding="container-escape-call",
             )
         },

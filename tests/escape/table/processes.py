@@ -111,7 +111,7 @@ attempt(run)
         differs={
             "runsc": Differs(
                 why="gVisor takes the instruction for an ordinary call by its 64 bit number, and so does the tracer",
-                told="kernel.call call=unshare errno=E*",
+                told="kernel.namespace call=unshare errno=E*",
                 finding="container-escape-call",
             )
         },
@@ -155,7 +155,7 @@ attempt(look)
         code="""
 attempt(lambda: os.setuid(0), lambda: os.setresuid(0, 0, 0), lambda: os.setreuid(0, 0), lambda: os.setgroups([0]))
 """,
-        told="kernel.call call=setresuid errno=E*",
+        told="process.credentials call=setresuid errno=E*",
     ),
     Attempt(
         name="programs-that-give-rights",
