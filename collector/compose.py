@@ -9,6 +9,7 @@ import msgspec
 
 from collector import attack
 from collector.attempts import network
+from collector.dropped_report import dropped_report
 from collector.redact import Redactor, excerpt
 from collector.report import (
     BaitReport,
@@ -63,6 +64,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
             timeline.events, redactor, unparsed=timeline.gateway_unparsed, limits=tuple(timeline.gateway_limits)
         ),
         processes=tree(timeline.events, redactor),
+        dropped=dropped_report(timeline.dropped, redactor) if timeline.dropped else None,
         events=dict(sorted(Counter(kind_of(event) for event in timeline.events).items())),
         manifest=_run(manifest, bait, rules_digest),
     )

@@ -146,6 +146,26 @@ class FileOwner(Event, frozen=True, kw_only=True, tag="file.owner"):
     group: int
 
 
+class FileDropped(Event, frozen=True, kw_only=True, tag="file.dropped"):
+    """Something was there when the run ended, and neither planted nor put there by the installer."""
+
+    path: str
+    type: str
+    """Of a file, what its content is: `elf`, `shell-script`, `python`, `zip`, `private-key`, `text`, `data`, ...
+    (`collector.magic`); else `link`, `fifo`, `socket`, `character`, `block`, `unknown` or `unreadable`."""
+    size: int = 0
+    """Bytes."""
+    sha256: str = ""
+    mode: str = ""
+    """Permissions in octal, e.g. `0755`."""
+    target: str = ""
+    """Of a link."""
+    planted: bool = False
+    """It was planted, and its content has changed."""
+    bait: tuple[str, ...] = ()
+    """Bait found in its first bytes, as `name/encoding`."""
+
+
 class MemoryFile(Event, frozen=True, kw_only=True, tag="memory.file"):
     """A file in memory was made (memfd_create)."""
 
@@ -321,6 +341,7 @@ AnyEvent: TypeAlias = (
     | FileLink
     | FileMode
     | FileOwner
+    | FileDropped
     | MemoryFile
     | NamespaceChange
     | MountChange

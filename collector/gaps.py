@@ -37,10 +37,17 @@ def gaps(manifest: Manifest, timeline: Timeline) -> Iterator[str]:
         # A limit for which the phase was ended stands in the phase's own reason.
         if told := sorted(words(hit) for hit in hits if hit.name not in NO_GAP and not hit.ended):
             yield f"{phase.name} met its limits: {'; '.join(told)}"
+    yield from _record_gaps(timeline)
+
+
+def _record_gaps(timeline: Timeline) -> Iterator[str]:
+    """What is missing in the records beside the traces."""
     if timeline.gateway_unparsed:
         yield _not_understood(timeline.gateway_unparsed, "the network record")
     for limit in timeline.gateway_limits:
         yield f"the network record is incomplete: {limit}"
+    if timeline.dropped:
+        yield from timeline.dropped.gaps
     if timeline.resources.unparsed:
         yield _not_understood(timeline.resources.unparsed, "the resource record")
 

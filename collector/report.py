@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from collector.attempts import Network
+from collector.dropped_report import DroppedReport
 from collector.events import Source
 from collector.manifest import Image, Isolation, LimitHit, Package, PhaseStatus, Profile
 from collector.resources import ResourceReport
@@ -167,6 +168,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The worst first."""
     network: Network
     processes: ProcessTree
+    dropped: DroppedReport | None = None
+    """What the package left on the file system; `null` for a bundle that is older than such lists."""
     events: dict[str, int]
     """Number of events by kind."""
     manifest: RunReport

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from collector import gateway, limits
+from collector import dropped, gateway, limits
 from collector.actors import attribute
 from collector.bait import BaitScanner
 from collector.events import AnyEvent, NetworkConnect
@@ -57,6 +57,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """What was not recorded or not searched because there was too much of it."""
     gateway_hits: dict[str, tuple[LimitHit, ...]] = {}
     """Limits of the gateway, by the phase in which they were reached."""
+    dropped: dropped.Drops | None = None
+    """What was left; its events are among `events`. None when the bundle is older than such lists."""
     resources: Resources = Resources(phases={})
     """What the phases used of the machine."""
 
@@ -83,15 +85,19 @@ def build(bundle: Evidence) -> Timeline:
     traced = [event for trace in traces.values() for event in trace.events]
     sends = [send for trace in traces.values() for send in trace.sends]
     connects = [event for event in traced if isinstance(event, NetworkConnect)]
-    explainer = Explainer(log, manifest, BaitScanner(bundle.bait), connects, sends)
+    scanner = BaitScanner(bundle.bait)
+    explainer = Explainer(log, manifest, scanner, connects, sends)
     events = [explainer.named(event) for event in traced]
     events += explainer.events()
     events.sort(key=lambda event: event.ts)
     processes = table.build()
+    events = attribute(events, processes, manifest)
+    left = dropped.read(bundle.lines(dropped.DROPPED), events, scanner) if bundle.has(dropped.DROPPED) else None
     return Timeline(
-        events=tuple(attribute(events, processes, manifest)),
+        events=(*events, *(left.events if left else ())),
         processes=processes,
         traces={name: _counts(trace) for name, trace in traces.items()},
+        dropped=left,
         gateway_unparsed=log.unparsed,
         gateway_limits=explainer.limits(),
         gateway_hits=limits.by_phase(log.losses, manifest.phases),

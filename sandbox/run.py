@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from collector.dropped import DROPPED
 from collector.manifest import BUNDLE_SCHEMA, Isolation, Manifest, Phase
 from collector.manifest import Profile as ProfileRecord
 from sandbox import images, versions
@@ -23,7 +24,7 @@ from sandbox.images import BaseImage
 from sandbox.intake import Artefact, PipConfiguration, read_pip_configuration, resolve
 from sandbox.interruption import Interruption
 from sandbox.phases import pypi
-from sandbox.pod import choose, outcome
+from sandbox.pod import choose, dropped, outcome
 from sandbox.pod.interface import GatewayPlan, Pod, PodPlan, Sample
 from sandbox.profile import Profile
 from sandbox.registry.cache import Cache
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from sandbox.terminal.progress import Progress
 
 _log = structlog.get_logger(__name__)
+_INSTALLING = frozenset({"dependencies", "install"})
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +172,9 @@ def _run_in_pod(
         pod = stack.enter_context(choose.choose(this.pod, plan, directory, settings.cache, progress.step))
         meanwhile()
         phases = _run_phases(this, pod, progress, interruption)
+        # What pip has unpacked counts as installed up to here; a phase that was not run ended at 0.
+        settled = max((phase.ended for phase in phases if phase.name in _INSTALLING), default=0.0)
+        pod.list_dropped(this.environment.site_packages, settled)
         unfinished = pod.stop()
         return _Evidence(
             phases=tuple(
@@ -192,6 +197,7 @@ def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter) -> Path:
                 bundle.add_file(f"output/{phase.name}.{stream}.zst", directory / "output" / f"{phase.name}.{stream}")
     bundle.add_file("gateway.jsonl.zst", directory / "gateway" / "gateway.jsonl")
     bundle.add_file("registry.jsonl.zst", directory / "registry.jsonl")
+    bundle.add_file(DROPPED, directory / dropped.FILE)
     bundle.add("resources.jsonl.zst", b"".join(msgspec.json.encode(sample) + b"\n" for sample in evidence.samples))
     bundle.add("bait.json", msgspec.json.encode(this.planted.baits) + b"\n")
     bundle.add("profile.yaml", this.profile.text.encode())

@@ -147,6 +147,22 @@ CATEGORIES: tuple[Category, ...] = (
         ours=True,
     ),
     Category(
+        "file_dropped",
+        (ev.FileDropped,),
+        (
+            _PATH,
+            _field(
+                "FileType", "type", "what it is, by content: `elf`, `shell-script`, `private-key`, `link`, `fifo`, ..."
+            ),
+            _field("Size", "size", "bytes"),
+            _field("Sha256", "sha256", "digest in lower-case hex; empty of what is no regular file"),
+            _field("Mode", "mode", "permissions in octal, e.g. `'0755'`"),
+            _field("LinkTarget", "target", "what a link points to"),
+            _field("Planted", "planted", "it was planted, and its content has changed"),
+        ),
+        ours=True,
+    ),
+    Category(
         "network_connection",
         (ev.NetworkConnect,),
         (*_NAMED_DESTINATION, _field("Initiated", lambda _event, _context: True, "always true")),

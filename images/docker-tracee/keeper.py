@@ -2,7 +2,8 @@
 
 Started as root. Reads `/fumehood/control/pod.json`, writes everything as the package's own user and says `ready` on
 standard output. Then it obeys the lines `run NAME` and `end NAME` on standard input; each phase gets a process of its
-own (phase.py). It ends when standard input closes, and the kernel then ends every process of the container.
+own (phase.py). At the line `dropped` one lists what the package left (sandbox/pod/dropped.py). It ends when standard
+input closes, and the kernel then ends every process of the container.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import dropped
 import files
 import phase
+import processes
 
 PLAN = files.CONTROL / "pod.json"
 TICK = 0.05
+DROPPED = "dropped"
+"""An order, and the name of what obeys it: no phase is called so."""
 
 
 def main() -> int:
@@ -34,7 +39,7 @@ def main() -> int:
         print("error the package's files cannot be written", flush=True)
         return 1
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    keeper = Keeper()
+    keeper = Keeper(plan)
     print("ready", flush=True)
     pending = b""
     while True:
@@ -52,20 +57,21 @@ def main() -> int:
 class Keeper:
     """The phases' processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: dict) -> None:
+        self.plan = plan
         self.names: dict[int, str] = {}
         self.pipes: dict[str, int] = {}
 
     def obey(self, line: str) -> None:
-        """Start or end a phase."""
+        """Start or end a phase, or list what all of them have left."""
         word, _, name = line.partition(" ")
-        if word == "run":
+        if word in {"run", DROPPED}:
             try:
-                self.start(name)
+                self.start(name or word)
             except OSError as error:
                 # What survives of earlier phases may hold every process that there may be.
-                files.append(name, {"error": f"its runner cannot be started: {error.strerror}"})
-                files.append(name, {"gone": True})
+                files.append(name or word, {"error": f"its runner cannot be started: {error.strerror}"})
+                files.append(name or word, {"gone": True})
         elif name in self.pipes:
             with suppress(BrokenPipeError):
                 os.write(self.pipes[name], b"end\n")
@@ -83,6 +89,8 @@ class Keeper:
                 os.close(writer)
                 for other in self.pipes.values():
                     os.close(other)
+                if name == DROPPED:
+                    list_dropped(self.plan)
                 phase.main(name, reader)
             self.names[pid] = name
             self.pipes[name] = writer
@@ -102,6 +110,26 @@ class Keeper:
                     os.close(self.pipes.pop(name))
                     # A runner that ended as it should has said more than this.
                     files.append(name, {"gone": True})
+
+
+def list_dropped(plan: dict) -> None:
+    """List what the package left; never returns."""
+    code = 1
+    try:
+        order = json.loads((files.CONTROL / f"{DROPPED}.json").read_bytes())
+        home = plan["home"]
+        looked = dropped.Plan(
+            places={place: place for place in processes.WRITABLE},
+            planted={f"{home}/{name}": base64.b64decode(text) for name, text in plan["files"].items()},
+            links={f"{home}/{name}": target for name, target in plan["links"].items()},
+            site_packages=order["site_packages"],
+            settled=order["settled"],
+        )
+        dropped.write(looked, str(files.CONTROL / dropped.FILE))
+        code = 0
+    finally:
+        # Whatever became of it: a list without its end is told as such.
+        os._exit(code)
 
 
 def plant(plan: dict) -> int:

@@ -143,6 +143,12 @@ class BubblewrapPod:
         status: Literal["timed-out", "completed"] = "timed-out" if left or lives else "completed"
         return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time(), limits=watch.hits)
 
+    def list_dropped(self, site_packages: str, settled: float) -> None:
+        """See `Pod.list_dropped`."""
+        for phase in self._phases:
+            phase.end()
+        self._namespaces.list_dropped(site_packages, settled)
+
     def stop(self) -> tuple[str, ...]:
         """End everything; see `Pod.stop`."""
         unfinished = (*self._overgrown, *(phase.name for phase in self._phases if not phase.end()))

@@ -3,8 +3,9 @@
 Started by `sandbox.pod.bubblewrap` as `python -m sandbox.pod.init`. It reads one JSON `InitPlan` on a line of its
 standard input and answers one line a step: `namespaces` (then waits for `mapped`), and `ready` or `error TEXT`.
 Then it answers each `disk` with the space of the pod's file system: bytes in all, bytes free, files that may still be
-made. When it reads `stop`, when its standard input closes because the worker was killed, or when the gateway dies, it
-exits, and the kernel ends every process of the pod with it.
+made; and a line `dropped JSON` (`DroppedOrder`) with `listed` once a child has written what the package left
+(`sandbox.pod.dropped`). When it reads `stop`, when its standard input closes because the worker was killed, or when the
+gateway dies, it exits, and the kernel ends every process of the pod with it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from sandbox.pod import kernel, network
+from sandbox.pod import dropped, kernel, network
 
 _PATIENCE = 5.0
 """Seconds the gateway may take to write what is pending."""
@@ -50,6 +51,19 @@ class InitPlan(msgspec.Struct, frozen=True, kw_only=True):
     gateway: tuple[str, ...]
     gateway_environment: dict[str, str]
     gateway_log: str
+    dropped: str
+    """File for the list of what the package left."""
+
+
+class DroppedOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker knows only at the end; see `sandbox.pod.dropped.Plan`."""
+
+    site_packages: str
+    settled: float
+
+
+_WRITABLE = {"/tmp": "tmp", "/var/tmp": "var-tmp", "/dev/shm": "shm", "/run": "run"}  # noqa: S108 - the tracee's
+"""The tracee's places, home apart, and what they are called below the stage."""
 
 
 def _line() -> bytes:
@@ -77,7 +91,7 @@ def _make_file_systems(plan: InitPlan) -> None:
     kernel.mount("tmpfs", plan.stage, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
     (stage / "rootfs").mkdir()
     kernel.mount(plan.rootfs, str(stage / "rootfs"), "", kernel.MS_BIND)
-    for name in ("tmp", "var-tmp", "shm", "run"):
+    for name in _WRITABLE.values():
         (stage / name).mkdir()
         _own(stage / name, plan.owner, 0o1777 if name != "run" else 0o755)
     home = stage / plan.home.lstrip("/")
@@ -149,33 +163,75 @@ def _process_one(plan: InitPlan) -> int:
         _say(f"error {error}".replace("\n", " "))
         return 1
     _say("ready")
-    return _hold(gateway, plan.stage)
+    return _hold(gateway, plan)
 
 
-def _hold(gateway: subprocess.Popen[bytes], stage: str) -> int:
+def _list_dropped(plan: InitPlan, order: DroppedOrder) -> int:
+    """Have a child list what the package left; its pidfd, or -1 when it has ended already."""
+    child = os.fork()
+    if child:
+        try:
+            return os.pidfd_open(child)
+        except ProcessLookupError:
+            return -1
+    code = 1
+    try:
+        home = plan.home.lstrip("/")
+        places = {place: f"{plan.stage}/{name}" for place, name in _WRITABLE.items()}
+        looked = dropped.Plan(
+            places={**places, "/home": f"{plan.stage}/home"},
+            planted={f"/{name}": content for name, content in plan.files.items() if name.startswith(f"{home}/")},
+            links={f"/{name}": target for name, target in plan.links.items()},
+            site_packages=order.site_packages,
+            settled=order.settled,
+        )
+        dropped.write(looked, plan.dropped)
+        code = 0
+    finally:
+        # Whatever became of it: a list without its end is told as such.
+        os._exit(code)
+
+
+def _hold(gateway: subprocess.Popen[bytes], plan: InitPlan) -> int:
     """Keep the pod until the worker says `stop`, the worker is gone, or the gateway is."""
     watched = os.pidfd_open(gateway.pid)
+    listing = -1
     # The orphans of ended phases come to us; ignored, the kernel buries them.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        ready, _, _ = select.select([0, watched], [], [])
+        ready, _, _ = select.select([0, watched, *([listing] if listing >= 0 else [])], [], [])
         if watched in ready:
             # A pod without its gateway would go on unrecorded.
             return 1
+        if listing in ready:
+            os.close(listing)
+            listing = -1
+            _say("listed")
+        if 0 not in ready:
+            continue
         said = os.read(0, 4096)
+        word, _, order = said.strip().partition(b" ")
         if not said:
             return 1
-        words = said.split()
-        if b"disk" in words:
-            space = os.statvfs(stage)
+        if word == b"dropped" and listing < 0:
+            listing = _list_dropped(plan, msgspec.json.decode(order, type=DroppedOrder))
+            if listing < 0:
+                _say("listed")
+        elif word == b"disk":
+            space = os.statvfs(plan.stage)
             _say(f"{space.f_blocks * space.f_frsize} {space.f_bfree * space.f_frsize} {space.f_ffree}")
-        if b"stop" in words:
-            # bubblewrap stands between: it would die of the signal, and take the gateway with it before its last word.
-            for child in Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text(encoding="ascii").split():
-                os.kill(int(child), signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                gateway.wait(timeout=_PATIENCE)
+        elif b"stop" in said.split():
+            _stop(gateway)
             return 0
+
+
+def _stop(gateway: subprocess.Popen[bytes]) -> None:
+    """End the gateway in order."""
+    # bubblewrap stands between: it would die of the signal, and take the gateway with it before its last word.
+    for child in Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text(encoding="ascii").split():
+        os.kill(int(child), signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        gateway.wait(timeout=_PATIENCE)
 
 
 def main() -> int:

@@ -106,6 +106,18 @@ class Pod(Protocol):
         """Watch what still runs or wakes for `seconds`; returns at once when nothing does."""
         ...
 
+    def list_dropped(self, site_packages: str, settled: float) -> None:
+        """End every process of the package, then list what it left in its writable places.
+
+        The list is the file `dropped.jsonl` in the run's directory (`sandbox.pod.dropped`). One that could not be
+        finished has no `end` in it, one that could not be begun is not there.
+
+        Args:
+            site_packages: Directory in the tracee into which packages are installed.
+            settled: When the installation had ended, in seconds since the epoch; 0 when there was none.
+        """
+        ...
+
     def stop(self) -> tuple[str, ...]:
         """End every process of the pod. Returns names of phases whose trace the tracer did not finish."""
         ...

@@ -15,8 +15,8 @@ import msgspec
 import psutil
 
 from sandbox.errors import PodError
-from sandbox.pod import etc, gateway_files, network, tracee
-from sandbox.pod.init import InitPlan
+from sandbox.pod import dropped, etc, gateway_files, network, tracee
+from sandbox.pod.init import DroppedOrder, InitPlan
 from sandbox.pod.interface import TRACEE_UID, PodPlan
 from sandbox.pod.surroundings import our_environment
 from sandbox.pod.usage import tasks_below
@@ -104,6 +104,17 @@ class Namespaces:
         numbers = init.stdout.readline().split()
         return Space(*map(int, numbers)) if len(numbers) == len(Space.__struct_fields__) else None
 
+    def list_dropped(self, site_packages: str, settled: float) -> None:
+        """Have what the package left written to `dropped.jsonl` of the run's directory; see `Pod.list_dropped`."""
+        init = self._init
+        if init is None or init.stdout is None or self._mute:
+            return
+        order = msgspec.json.encode(DroppedOrder(site_packages=site_packages, settled=settled))
+        with contextlib.suppress(BrokenPipeError):
+            _tell(init, b"dropped " + order)
+        if select.select([init.stdout], [], [], dropped.LATEST + _PATIENCE)[0]:
+            init.stdout.readline()
+
     def stop(self) -> None:
         """End everything; the gateway in order, so that it writes what is pending."""
         init, self._init = self._init, None
@@ -175,6 +186,7 @@ class Namespaces:
             gateway=tuple(tracee.gateway(self._tools, directory, config, plan.gateway.registry_socket)),
             gateway_environment=our_environment(),
             gateway_log=str(directory / "log"),
+            dropped=str(self._directory / dropped.FILE),
         )
 
 

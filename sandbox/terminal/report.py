@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from collector.limits import words
 from collector.redact import excerpt
+from sandbox.terminal.dropped import render_dropped
 from sandbox.terminal.network import render_network
 from sandbox.terminal.page import Page
 from sandbox.terminal.processes import render_processes
@@ -50,6 +51,7 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
                 page.blank()
             _finding(page, finding)
     render_network(page, report.network)
+    render_dropped(page, report.dropped, home=report.manifest.home)
     render_processes(page, report.processes, home=report.manifest.home, short=report.verdict == "clean")
     page.heading("Phases")
     page.rows([_phase(page, phase) for phase in report.phases])

@@ -20,6 +20,7 @@ import docker.errors
 import msgspec
 
 from sandbox.errors import PodError
+from sandbox.pod import dropped
 from sandbox.pod.docker.engine import explained
 from sandbox.resources import images_directory
 
@@ -136,6 +137,8 @@ def _tracee_files(strace: Path) -> Iterator[tuple[str, _Entry]]:
         yield f"tree/fumehood/{name}", _Entry(mode=0o700, directory=True)
     for path in sorted(folder.glob("*.py")):
         yield f"tree/fumehood/{path.name}", _Entry(path.read_bytes())
+    # What both pods run.
+    yield "tree/fumehood/dropped.py", _Entry(Path(dropped.__file__).read_bytes())
     yield f"tree{TRACER}/strace", _Entry(strace.read_bytes(), mode=0o755)
     for library in _libraries(strace):
         name = "ld.so" if library.name.startswith("ld-") else library.name

@@ -18,7 +18,7 @@ import structlog
 from collector.manifest import Isolation, LimitHit, Phase
 from sandbox import tracer
 from sandbox.errors import PodError
-from sandbox.pod import outcome, seccomp
+from sandbox.pod import dropped, outcome, seccomp
 from sandbox.pod.docker import engine, images
 from sandbox.pod.docker.gateway import GatewayContainer
 from sandbox.pod.docker.labels import remove_orphans
@@ -251,6 +251,13 @@ class DockerPod:
         status: Literal["timed-out", "completed"] = "timed-out" if left or lives else "completed"
         hits = self._hits_of_survivors(None)
         return Phase(name="linger", status=status, reason=reason, started=started, ended=time.time(), limits=hits)
+
+    def list_dropped(self, site_packages: str, settled: float) -> None:
+        """See `Pod.list_dropped`."""
+        for phase in self._phases:
+            phase.end()
+        if self._tracee is not None:
+            self._tracee.list_dropped(site_packages, settled, self._directory / dropped.FILE)
 
     def stop(self) -> tuple[str, ...]:
         """End everything; see `Pod.stop`."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import time
 from typing import TYPE_CHECKING, Final
 
 import docker.types
 import msgspec
 
 from sandbox.errors import PodError
-from sandbox.pod import etc, seccomp
+from sandbox.pod import dropped, etc, seccomp
 from sandbox.pod.docker.engine import explained
 from sandbox.pod.docker.labels import labels, remove
 from sandbox.pod.docker.mounts import bind
@@ -33,6 +34,10 @@ _MEGABYTE = 1 << 20
 _READY_SECONDS = 60
 _STOP_SECONDS = 5
 _LOG_BYTES = 1 << 16
+_DROPPED = "dropped"
+"""The order to list what the package left, and the name of the files that go with it."""
+_LIST_PATIENCE = 2.0
+_TICK = 0.02
 OURS = 24
 """Processes and threads of a pod that are not the package's: ours, the tracers'."""
 _SENTRY_FACTOR = 24
@@ -167,6 +172,20 @@ class TraceeContainer:
         """Give process 1 an order: `run NAME` starts the phase whose command is in `control`, `end NAME` ends it."""
         if self._streams is not None:
             self._streams.send(f"{line}\n".encode())
+
+    def list_dropped(self, site_packages: str, settled: float, target: Path) -> None:
+        """Have what the package left listed, and move the list to `target`; see `Pod.list_dropped`."""
+        order = msgspec.json.encode({"site_packages": site_packages, "settled": settled})
+        (self.control / f"{_DROPPED}.json").write_bytes(order)
+        self.tell(_DROPPED)
+        status = self.control / f"{_DROPPED}.status"
+        until = time.monotonic() + dropped.LATEST + _LIST_PATIENCE
+        # Written once the list is closed, or its writer has ended otherwise.
+        while self.running and not status.exists() and time.monotonic() < until:
+            time.sleep(_TICK)
+        written = self.control / dropped.FILE
+        if written.exists():
+            written.rename(target)
 
     @property
     def running(self) -> bool:

@@ -1,0 +1,199 @@
+"""What a package left on the file system when its run ended: the list that the pod made, as events.
+
+A *drop* is what is there at the end and was neither planted nor put there by the installer. Who wrote it, the traces
+say; the list says what it is. It was made by us, of files that the package made: every string in it is the package's.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+from collector.actors import INSTALLER
+from collector.events import AnyEvent, FileDropped, FileLink, FileRename, FileWrite, Source
+from collector.magic import kind_of_content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from collector.bait import BaitScanner
+
+DROPPED: Final = "dropped.jsonl.zst"
+_LAST_PHASE: Final = "linger"
+
+
+class LeftFile(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="file"):
+    """A regular file."""
+
+    path: str
+    size: int
+    sha256: str
+    """Empty when more files were left than are read."""
+    mode: int
+    """Permission bits."""
+    changed: float
+    """When its content, name or permissions changed last, in seconds since the epoch, on the kernel's clock."""
+    planted: bool
+    """It was there before the run, with other content."""
+    head: bytes
+    """Its first bytes (base64 in JSON): 64 KiB of the smallest files, 512 of the others."""
+
+
+class LeftLink(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="link"):
+    """A symbolic link."""
+
+    path: str
+    target: str
+
+
+class LeftSpecial(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="special"):
+    """A pipe, socket or device, or what could not be read."""
+
+    path: str
+    type: Literal["fifo", "socket", "character", "block", "unknown", "unreadable"]
+
+
+class LeftGone(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="gone"):
+    """Something planted that is not there any more."""
+
+    path: str
+
+
+class LeftEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="end"):
+    """The list is whole; what was counted instead of listed."""
+
+    ts: float
+    listed: int
+    """Records before this one."""
+    installed: int
+    """Files that stand in a RECORD with their size and have not changed since the installation ended."""
+    caches: int
+    """Bytecode in a `__pycache__` beside its source."""
+    planted: int
+    """What is as it was planted."""
+    directories: int
+    unlisted: int
+    """At least so many names were left out: too many, too deep, too long, or too late."""
+    unhashed: int
+    """Files without a digest."""
+    faults: int
+    """Files and directories that could not be read."""
+
+
+Left: TypeAlias = LeftFile | LeftLink | LeftSpecial | LeftGone | LeftEnd
+_DECODER: Final = msgspec.json.Decoder(Left)
+
+
+class Drops(msgspec.Struct, frozen=True, kw_only=True):
+    """What was left, as the collector understands it."""
+
+    events: tuple[FileDropped, ...] = ()
+    """In order of path."""
+    gone: tuple[str, ...] = ()
+    """Planted files that were removed."""
+    gaps: tuple[str, ...] = ()
+    """Sentences: what is not known of what was left."""
+
+
+def read(lines: Iterable[bytes], events: Sequence[AnyEvent], scanner: BaitScanner) -> Drops:
+    """Explain the list of a run.
+
+    Args:
+        lines: Of `dropped.jsonl`.
+        events: Of the run, in order of time, attributed.
+        scanner: For the run's bait.
+
+    Returns:
+        The drops, each with the process, phase and actor that wrote, renamed or linked it last; without a known
+        writer it is the package's.
+    """
+    records: list[tuple[int, Left]] = []
+    unparsed = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append((number, _DECODER.decode(line)))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            unparsed += 1
+    writers = _Writers(events)
+    end = next((record for _, record in records[-1:] if isinstance(record, LeftEnd)), None)
+    ts = max(end.ts if end else 0.0, events[-1].ts if events else 0.0)
+    found = [_event(record, number, ts, writers, scanner) for number, record in records]
+    drops = [event for event in found if event is not None and event.actor != INSTALLER]
+    return Drops(
+        events=tuple(sorted(drops, key=lambda event: event.path)),
+        gone=tuple(sorted(record.path for _, record in records if isinstance(record, LeftGone))),
+        gaps=tuple(_gaps(end, len(records) - 1, unparsed, drops)),
+    )
+
+
+def _gaps(end: LeftEnd | None, listed: int, unparsed: int, drops: Sequence[FileDropped]) -> list[str]:
+    if end is None or end.listed != listed or unparsed:
+        return ["the list of what the package left is not whole"]
+    told = []
+    if end.unlisted:
+        told.append(f"the package left more than is listed: at least {end.unlisted:,} more names")
+    if end.unhashed:
+        told.append(f"the package left more than is read: {end.unhashed:,} files have no digest")
+    if end.faults:
+        told.append(f"{end.faults:,} of the files and directories that the package left could not be read")
+    lists = [event.path for event in drops if event.path.endswith(".dist-info/RECORD")]
+    if lists:
+        # What such a list names counts as installed, and is not in ours.
+        told.append(f"the package wrote a list of installed files itself: {lists[0]}")
+    return told
+
+
+def _event(record: Left, number: int, ts: float, writers: _Writers, scanner: BaitScanner) -> FileDropped | None:
+    if isinstance(record, LeftGone | LeftEnd):
+        return None
+    writer = writers.last(record.path)
+    event = FileDropped(
+        ts=ts,
+        phase=writer.phase if writer else _LAST_PHASE,
+        actor=writer.actor if writer else "target",
+        pid=writer.pid if writer else 0,
+        source=Source(DROPPED, number),
+        path=record.path,
+        type="link",
+    )
+    match record:
+        case LeftLink():
+            return msgspec.structs.replace(event, target=record.target)
+        case LeftSpecial():
+            return msgspec.structs.replace(event, type=record.type)
+        case _:
+            return msgspec.structs.replace(
+                event,
+                type=kind_of_content(record.head),
+                size=record.size,
+                sha256=record.sha256,
+                mode=f"{record.mode:04o}",
+                planted=record.planted,
+                # Where a bait lies is no news in its own file.
+                bait=() if record.planted else scanner.scan(record.head),
+            )
+
+
+class _Writers:
+    """Who wrote, renamed or linked a path last."""
+
+    def __init__(self, events: Iterable[AnyEvent]) -> None:
+        self._last: dict[str, FileWrite | FileRename | FileLink] = {}
+        self._moved: dict[str, FileRename] = {}
+        for event in events:
+            if isinstance(event, FileWrite | FileRename | FileLink) and not event.errno:
+                self._last[event.path] = event
+                if isinstance(event, FileRename):
+                    self._moved[event.path] = event
+
+    def last(self, path: str) -> FileWrite | FileRename | FileLink | None:
+        """The last of these events of a path, or of a directory above it that was renamed; None when there is none."""
+        if (found := self._last.get(path)) is not None:
+            return found
+        while len(path) > 1 and self._moved:
+            path = posixpath.dirname(path)
+            if (moved := self._moved.get(path)) is not None:
+                return moved
+        return None
