@@ -10,14 +10,14 @@ from typing import TypeAlias
 import msgspec
 
 
-class Source(msgspec.Struct, frozen=True, order=True):
+class Source(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where in the bundle an event comes from."""
 
     file: str
     line: int
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True, gc=False):
     """What all events share."""
 
     ts: float = 0.0

@@ -23,38 +23,45 @@ ANNOTATION: Final = (
 
 ARGUMENTS: Final = rb'(?:[^"<)]++|' + STRING + rb"|" + ANNOTATION + rb"|<<|\)(?! +=))*+"
 
-_HEAD: Final = rb"([0-9]{1,10}) +([0-9]{1,12}\.[0-9]{1,9}) "
+HEAD: Final = re.compile(rb"([0-9]{1,10}) +([0-9]{1,12}\.[0-9]{1,9}) ")
+"""pid and time, which begin every line. The other patterns are for what follows."""
+
 _NAME: Final = rb"([a-z_][a-z0-9_]*+)"
 _RESULT: Final = (
     rb"(?:(\?)|(-?(?:[0-9]{1,20}|0x[0-9a-f]{1,16})))(" + ANNOTATION + rb")?"
     rb"(?: ([A-Z][A-Z0-9]++)(?= |$)| /\* ([0-9]{1,10}) in strace's PID NS \*/)?(?: [^\n]*+)?"
 )
 
-CALL: Final = re.compile(_HEAD + _NAME + rb"\((" + ARGUMENTS + rb")\) += " + _RESULT + rb"\Z", re.DOTALL)
-"""pid, time, name, arguments, unknown result, result, annotation, errno, outer pid."""
+CALL: Final = re.compile(_NAME + rb"\((" + ARGUMENTS + rb")\) += " + _RESULT + rb"\Z", re.DOTALL)
+"""Name, arguments, unknown result, result, annotation, errno, outer pid."""
 
-UNFINISHED: Final = re.compile(
-    _HEAD + _NAME + rb"\((.*) <(?:unfinished|pid changed to ([0-9]{1,10})) \.\.\.>\Z", re.DOTALL
+USUAL: Final = re.compile(
+    rb'openat\((AT_FDCWD</[^<>]*+>, "[^"\\]*+", [A-Z_|]++(?:, 0[0-7]*+)?)\) = '
+    rb"(?:([0-9]{1,10})(</[^<>]*+>)|-1 ([A-Z][A-Z0-9]++) [^\n]*+)\Z"
 )
-"""pid, time, name, the arguments so far, the new pid of a thread that executes."""
+"""The commonest form of the commonest call: arguments, result, annotation, errno of a failure. `CALL` reads it too, in
+three times as long."""
 
-RESUMED: Final = re.compile(_HEAD + rb"<\.\.\. " + _NAME + rb" resumed>(.*)\Z", re.DOTALL)
-"""pid, time, name, the rest of the call from where it was interrupted."""
+UNFINISHED: Final = re.compile(_NAME + rb"\((.*) <(?:unfinished|pid changed to ([0-9]{1,10})) \.\.\.>\Z", re.DOTALL)
+"""Name, the arguments so far, the new pid of a thread that executes."""
+
+RESUMED: Final = re.compile(rb"<\.\.\. " + _NAME + rb" resumed>(.*)\Z", re.DOTALL)
+"""Name, the rest of the call from where it was interrupted."""
 
 EXIT: Final = re.compile(
-    _HEAD + rb"\+\+\+ (?:exited with (-?[0-9]{1,10})|killed by ([A-Z][A-Z0-9_+ ]*?)(?: \(core dumped\))?) \+\+\+\Z"
+    rb"\+\+\+ (?:exited with (-?[0-9]{1,10})|killed by ([A-Z][A-Z0-9_+ ]*?)(?: \(core dumped\))?) \+\+\+\Z"
 )
-"""pid, time, exit code, signal."""
+"""Exit code, signal."""
 
-SUPERSEDED: Final = re.compile(_HEAD + rb"\+\+\+ superseded by execve in pid ([0-9]{1,10}) \+\+\+\Z")
+SUPERSEDED: Final = re.compile(rb"\+\+\+ superseded by execve in pid ([0-9]{1,10}) \+\+\+\Z")
 
-SIGNAL: Final = re.compile(_HEAD + rb"--- ([A-Z][A-Z0-9_]*+)(?: (\{.*\}))? ---\Z", re.DOTALL)
-"""pid, time, signal, its details."""
+SIGNAL: Final = re.compile(rb"--- ([A-Z][A-Z0-9_]*+)(?: (\{.*\}))? ---\Z", re.DOTALL)
+"""Signal, its details."""
 
-STOPPED: Final = re.compile(_HEAD + rb"--- (stopped by [A-Z0-9_]++) ---\Z")
+STOPPED: Final = re.compile(rb"--- (stopped by [A-Z0-9_]++) ---\Z")
 
-MODE: Final = re.compile(_HEAD + rb"\[ (Process PID=[0-9]{1,10} runs in [^\]\n]{1,60} mode\.) \]\Z")
-"""pid, time, text: a process that switched to another ABI."""
+MODE: Final = re.compile(rb"\[ (Process PID=[0-9]{1,10} runs in [^\]\n]{1,60} mode\.) \]\Z")
+"""Text: a process that switched to another ABI."""
 
 KILLED_INSIDE: Final = b" <unfinished ...>"
 """Ends the arguments of a call whose process died in it: `read(0,  <unfinished ...>) = ?`."""

@@ -9,7 +9,7 @@ import msgspec
 from collector.strace.values import Argument, Descriptor, descriptor, parse_arguments
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One system call, joined when other processes' lines came between."""
 
     line: int
@@ -43,7 +43,7 @@ class Call(msgspec.Struct, frozen=True):
         return descriptor(self.result, self.annotation)
 
 
-class Exit(msgspec.Struct, frozen=True):
+class Exit(msgspec.Struct, frozen=True, gc=False):
     """A thread ended: with a code, or by a signal."""
 
     line: int
@@ -53,7 +53,7 @@ class Exit(msgspec.Struct, frozen=True):
     signal: str = ""
 
 
-class Signal(msgspec.Struct, frozen=True):
+class Signal(msgspec.Struct, frozen=True, gc=False):
     """A signal was delivered."""
 
     line: int
@@ -64,7 +64,7 @@ class Signal(msgspec.Struct, frozen=True):
     """The siginfo as printed."""
 
 
-class Note(msgspec.Struct, frozen=True):
+class Note(msgspec.Struct, frozen=True, gc=False):
     """Something strace remarked: a change of ABI, a thread superseded by another's execve, a stop."""
 
     line: int
@@ -75,7 +75,7 @@ class Note(msgspec.Struct, frozen=True):
     text: str
 
 
-class Unparsed(msgspec.Struct, frozen=True):
+class Unparsed(msgspec.Struct, frozen=True, gc=False):
     """A line that was not understood."""
 
     line: int

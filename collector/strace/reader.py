@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -14,12 +15,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-class _Pending(msgspec.Struct, frozen=True):
+_REMEMBERED: Final = 1 << 13
+"""Texts of calls of which the parts are kept: programs open the same files again and again."""
+_LONGEST: Final = 1 << 10
+"""Bytes of the longest text that is kept; so what is kept is bounded."""
+
+_Shape: TypeAlias = tuple[str, bytes, int | None, bytes, str, int | None, bool]
+"""A call without line, pid and time, in the order of `Call`."""
+
+
+class _Pending(msgspec.Struct, frozen=True, gc=False):
     """A call that has been interrupted by another process's line."""
 
     line: int
+    pid: bytes
+    ts: bytes
     text: bytes
-    """The line up to the interruption."""
+    """The call up to the interruption."""
     name: bytes
     executed: bool
     """Its thread changed pid: an execve that has succeeded already."""
@@ -36,95 +48,113 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
         lines: the trace, one line each, with or without the newline.
     """
     pending: dict[bytes, _Pending] = {}
+    shapes: dict[bytes, _Shape] = {}
+    head = grammar.HEAD.match
     for number, raw in enumerate(lines, 1):
         line = raw.rstrip(b"\r\n")
-        match = grammar.CALL.match(line)
-        if match is not None and not pending:
-            yield _call(match, number, number)
-        elif line:
-            yield from _line(line, match, number, pending)
+        if (begun := head(line)) is None:
+            if line:
+                yield Unparsed(number)
+            continue
+        pid, ts = begun.groups()
+        text = line[begun.end() :]
+        shape = shapes.get(text)
+        if shape is None:
+            shape = _shape(text)
+            if shape is None:
+                yield from _line(begun, text, number, pending)
+                continue
+            if len(text) <= _LONGEST:
+                if len(shapes) >= _REMEMBERED:
+                    shapes.clear()
+                shapes[text] = shape
+        # A new call means that the one in flight returned unseen.
+        if pending and pid in pending:
+            yield _unfinished(pending.pop(pid))
+        name, arguments, result, annotation, errno, outer, unfinished = shape
+        yield Call(number, int(pid), float(ts), name, arguments, result, annotation, errno, outer, unfinished, number)
     for left in pending.values():
         yield _unfinished(left)
 
 
-def _line(line: bytes, match: re.Match[bytes] | None, number: int, pending: dict[bytes, _Pending]) -> Iterator[Item]:
-    if match is not None:
-        # A new call means that the one in flight returned unseen.
-        if match[1] in pending:
-            yield _unfinished(pending.pop(match[1]))
-        yield _call(match, number, number)
-        return
-    if (match := grammar.RESUMED.match(line)) is not None:
-        yield from _resumed(match, number, pending)
-    elif (match := grammar.UNFINISHED.match(line)) is not None:
+def _line(begun: re.Match[bytes], text: bytes, number: int, pending: dict[bytes, _Pending]) -> Iterator[Item]:
+    """The items of a line that is no whole call: its head, what follows it, and its number."""
+    pid, ts = begun.groups()
+    if (match := grammar.RESUMED.match(text)) is not None:
+        yield from _resumed(pid, match, number, pending)
+    elif (match := grammar.UNFINISHED.match(text)) is not None:
         # A thread that executes comes back under the pid of its process.
-        owner = match[5] or match[1]
-        for pid in dict.fromkeys((match[1], owner)):
-            if pid in pending:
-                yield _unfinished(pending.pop(pid))
-        pending[owner] = _Pending(number, line[: match.end(4)], match[3], match[5] is not None)
-    elif (match := grammar.EXIT.match(line)) is not None:
-        if match[1] in pending:
-            yield _unfinished(pending.pop(match[1]))
-        code = 0 if match[3] is None else int(match[3])
-        yield Exit(number, int(match[1]), float(match[2]), code, (match[4] or b"").decode("ascii"))
+        owner = match[3] or pid
+        for thread in dict.fromkeys((pid, owner)):
+            if thread in pending:
+                yield _unfinished(pending.pop(thread))
+        pending[owner] = _Pending(number, pid, ts, text[: match.end(2)], match[1], match[3] is not None)
+    elif (match := grammar.EXIT.match(text)) is not None:
+        if pid in pending:
+            yield _unfinished(pending.pop(pid))
+        code = 0 if match[1] is None else int(match[1])
+        yield Exit(number, int(pid), float(ts), code, (match[2] or b"").decode("ascii"))
     else:
-        yield _remark(line, number)
+        yield _remark(int(pid), float(ts), text, number)
 
 
-def _remark(line: bytes, number: int) -> Item:
-    if (match := grammar.SIGNAL.match(line)) is not None:
-        return Signal(number, int(match[1]), float(match[2]), match[3].decode("ascii"), match[4] or b"")
+def _remark(pid: int, ts: float, text: bytes, number: int) -> Item:
+    if (match := grammar.SIGNAL.match(text)) is not None:
+        return Signal(number, pid, ts, match[1].decode("ascii"), match[2] or b"")
     for kind, pattern in (
         ("superseded", grammar.SUPERSEDED),
         ("abi", grammar.MODE),
         ("stopped", grammar.STOPPED),
     ):
-        if (match := pattern.match(line)) is not None:
-            text = match[3].decode("ascii", "backslashreplace")
-            return Note(number, int(match[1]), float(match[2]), kind, text)
+        if (match := pattern.match(text)) is not None:
+            return Note(number, pid, ts, kind, match[1].decode("ascii", "backslashreplace"))
     return Unparsed(number)
 
 
-def _resumed(match: re.Match[bytes], number: int, pending: dict[bytes, _Pending]) -> Iterator[Item]:
-    begun = pending.get(match[1])
-    if begun is None or begun.name != match[3]:
+def _resumed(pid: bytes, match: re.Match[bytes], number: int, pending: dict[bytes, _Pending]) -> Iterator[Item]:
+    begun = pending.get(pid)
+    if begun is None or begun.name != match[1]:
         yield Unparsed(number)
         return
-    del pending[match[1]]
-    rest = match[4]
+    del pending[pid]
+    rest = match[2]
     if rest.startswith(grammar.KILLED_INSIDE):
         rest = rest.removeprefix(grammar.KILLED_INSIDE)
         text = begun.text + grammar.KILLED_INSIDE + rest
     else:
         text = begun.text + rest
-    whole = grammar.CALL.match(text)
-    if whole is None:
+    shape = _shape(text)
+    if shape is None:
         yield Unparsed(begun.line)
         yield Unparsed(number)
         return
-    call = _call(whole, begun.line, number)
+    call = Call(begun.line, int(begun.pid), float(begun.ts), *shape, number)
     if begun.executed:
         # strace prints a meaningless result here; the pid changes only when the program was replaced.
-        call = msgspec.structs.replace(call, pid=int(match[1]), result=0, errno="")
+        call = msgspec.structs.replace(call, pid=int(pid), result=0, errno="")
     yield call
 
 
-def _call(match: re.Match[bytes], line: int, end: int) -> Call:
-    pid, ts, name, raw, _, result, annotation, errno, outer = match.groups()
+def _shape(text: bytes) -> _Shape | None:
+    """What a whole call says; None when the text is none."""
+    if (usual := grammar.USUAL.match(text)) is not None:
+        raw, result, annotation, errno = usual.groups()
+        if errno is None:
+            return "openat", raw, int(result), annotation, "", None, False
+        return "openat", raw, -1, b"", sys.intern(errno.decode("ascii")), None, False
+    match = grammar.CALL.match(text)
+    if match is None:
+        return None
+    name, raw, _, result, annotation, errno, outer = match.groups()
     unfinished = raw.endswith(grammar.KILLED_INSIDE)
-    return Call(
-        line,
-        int(pid),
-        float(ts),
-        name.decode("ascii"),
+    return (
+        sys.intern(name.decode("ascii")),
         raw.removesuffix(grammar.KILLED_INSIDE) if unfinished else raw,
         None if result is None else _number(result),
         annotation or b"",
-        "" if errno is None else errno.decode("ascii"),
+        "" if errno is None else sys.intern(errno.decode("ascii")),
         None if outer is None else int(outer),
         unfinished,
-        end,
     )
 
 
@@ -133,5 +163,5 @@ def _number(text: bytes) -> int:
 
 
 def _unfinished(left: _Pending) -> Item:
-    whole = grammar.CALL.match(left.text + grammar.KILLED_INSIDE + b") = ?")
-    return Unparsed(left.line) if whole is None else _call(whole, left.line, 0)
+    shape = _shape(left.text + grammar.KILLED_INSIDE + b") = ?")
+    return Unparsed(left.line) if shape is None else Call(left.line, int(left.pid), float(left.ts), *shape, 0)
