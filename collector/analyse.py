@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from collector import timeline
 from collector.compose import compose
 from collector.findings import match
+from collector.report import SigmaReport
 from collector.sigma.view import Context
 from collector.verdict import decide
 
@@ -55,4 +56,5 @@ def judge(bundle: Bundle, told: Timeline, rules: RuleSet) -> Report:
         findings=findings,
         verdict=verdict,
         rules_digest=rules.digest,
+        sigma=SigmaReport(loaded=sum(rule.foreign for rule in rules.rules), skipped=len(rules.skipped)),
     )

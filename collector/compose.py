@@ -12,6 +12,7 @@ from collector.attempts import network
 from collector.dropped_report import dropped_report
 from collector.redact import Redactor, excerpt
 from collector.report import (
+    NONE_BY_OTHERS,
     BaitReport,
     CoverageReport,
     Evidence,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collector.events import AnyEvent
     from collector.findings import Finding
     from collector.manifest import Bait, Coverage, LimitHit, Manifest, Phase
+    from collector.report import SigmaReport
     from collector.timeline import Timeline
     from collector.verdict import Verdict
 
@@ -47,6 +49,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
     findings: Sequence[Finding],
     verdict: Verdict,
     rules_digest: str,
+    sigma: SigmaReport = NONE_BY_OTHERS,
 ) -> Report:
     """Make the report: bounded everywhere, and without the value of any bait."""
     redactor = Redactor.of(bait)
@@ -66,7 +69,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
         processes=tree(timeline.events, redactor),
         dropped=dropped_report(timeline.dropped, redactor) if timeline.dropped else None,
         events=dict(sorted(Counter(kind_of(event) for event in timeline.events).items())),
-        manifest=_run(manifest, bait, rules_digest),
+        manifest=_run(manifest, bait, rules_digest, sigma),
     )
     # Field by field above, so that no cut goes through a value; and once more for whatever was not thought of.
     return redactor.struct(report)
@@ -140,7 +143,7 @@ def _evidence(event: AnyEvent, redactor: Redactor) -> Evidence:
     return Evidence(event=excerpt(redactor.text(render(event))), source=event.source)
 
 
-def _run(manifest: Manifest, bait: Sequence[Bait], rules_digest: str) -> RunReport:
+def _run(manifest: Manifest, bait: Sequence[Bait], rules_digest: str, sigma: SigmaReport) -> RunReport:
     return RunReport(
         run=manifest.run,
         created=manifest.created,
@@ -151,6 +154,7 @@ def _run(manifest: Manifest, bait: Sequence[Bait], rules_digest: str) -> RunRepo
         registry_hosts=tuple(sorted(manifest.registry_hosts)),
         profile_sha256=manifest.profile.sha256,
         rules_sha256=rules_digest,
+        sigma=sigma,
         home=manifest.home,
         user=manifest.user,
         bait=tuple(sorted(BaitReport(name=item.name, kind=item.kind, where=item.where) for item in bait)),

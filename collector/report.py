@@ -96,7 +96,7 @@ class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     level: Literal["informational", "low", "medium", "high", "critical"]
     nursery: bool
-    """The rule is on trial: alone it makes nothing worse than `suspicious`."""
+    """The rule is on trial, or by others (`--sigma`): alone it makes nothing worse than `suspicious`."""
     attack: tuple[str, ...]
     """ATT&CK technique ids, e.g. `T1552.001`."""
     techniques: tuple[Technique, ...]
@@ -126,6 +126,17 @@ class BaitReport(msgspec.Struct, frozen=True, kw_only=True, order=True):
     where: str
 
 
+class SigmaReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules by others that were given (`--sigma`)."""
+
+    loaded: int = 0
+    skipped: int = 0
+    """Those that cannot run here; `fumehood rules list --sigma` says why."""
+
+
+NONE_BY_OTHERS: Final = SigmaReport()
+
+
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """With what the run was made: what one needs to repeat it."""
 
@@ -139,6 +150,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     registry_hosts: tuple[str, ...]
     profile_sha256: str
     rules_sha256: str
+    sigma: SigmaReport
     home: str
     user: str
     bait: tuple[BaitReport, ...]

@@ -11,6 +11,8 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from sandbox import commands, docker_commands
+from sandbox.rules_cli import RULES, SIGMA
+from sandbox.rules_cli import rules as rules_group
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -35,12 +37,6 @@ _FAIL_ON = click.option(
     show_default=True,
     help="Exit with 1 when the verdict is this or worse.",
 )
-_RULES = click.option(
-    "--rules",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory of Sigma rules to use instead of the shipped ones.",
-)
-
 _EXIT_CODES = """
 \b
 Exit codes:
@@ -118,7 +114,8 @@ def _complete_runtime(_context: click.Context, _parameter: click.Parameter, type
 @_FORMAT
 @_OUTPUT
 @_FAIL_ON
-@_RULES
+@RULES
+@SIGMA
 @click.option("--quiet", "-q", is_flag=True, help="No progress on standard error.")
 def run(
     package: str,
@@ -130,6 +127,7 @@ def run(
     output: Path | None,
     fail_on: commands.FailOn,
     rules: Path | None,
+    sigma: tuple[Path, ...],
     quiet: bool,
 ) -> int:
     """Run PACKAGE and report what it did.
@@ -143,7 +141,7 @@ def run(
       fumehood run pkg:pypi/pyyaml --artefact sdist
       fumehood run ./thing-1.0-py3-none-any.whl --format json --output report.json
     """
-    reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules)
+    reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules, sigma=sigma)
     if pod == "bubblewrap" and _from_environment("runtime"):
         runtime = ""
     return commands.run(package, artefact, profile, reporting, pod=pod, runtime=runtime, quiet=quiet)
@@ -159,14 +157,28 @@ def _from_environment(parameter: str) -> bool:
 @_FORMAT
 @_OUTPUT
 @_FAIL_ON
-@_RULES
-def report(bundle: Path, form: Format, output: Path | None, fail_on: commands.FailOn, rules: Path | None) -> int:
+@RULES
+@SIGMA
+def report(
+    bundle: Path,
+    form: Format,
+    output: Path | None,
+    fail_on: commands.FailOn,
+    rules: Path | None,
+    sigma: tuple[Path, ...],
+) -> int:
     """Report again from the evidence in BUNDLE alone.
 
     Nothing is run. The same bundle and the same rules give the same report, to the byte; new rules can be tried on
     old evidence.
+
+    \b
+    Examples:
+      fumehood report BUNDLE --rules ./my-rules
+      fumehood report BUNDLE --sigma ./sigma/rules/linux
     """
-    return commands.report(bundle, commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules))
+    reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules, sigma=sigma)
+    return commands.report(bundle, reporting)
 
 
 @cli.command()
@@ -223,23 +235,7 @@ def replay(bundles: tuple[Path, ...], rules: Path, against: Path | None, form: F
     return replay_bundles(bundles, rules=rules, against=against, form=form)
 
 
-@cli.group()
-def rules() -> None:
-    """Look at the detection rules (Sigma)."""
-
-
-@rules.command(name="list")
-@_RULES
-def list_rules(rules: Path | None) -> int:
-    """List the rules: level, name, ATT&CK techniques, title."""
-    return commands.list_rules(rules)
-
-
-@rules.command(name="check")
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def check_rules(directory: Path) -> int:
-    """Load the rules in DIRECTORY and run their examples; says what is wrong with the first that does not hold."""
-    return commands.check_rules(directory)
+cli.add_command(rules_group)
 
 
 @cli.group()

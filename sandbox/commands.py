@@ -19,7 +19,7 @@ from click.shell_completion import get_completion_class
 from rich.console import Console
 
 from sandbox.errors import SandboxError, UsageError
-from sandbox.resources import rules_directory
+from sandbox.rules_commands import load_rules
 from sandbox.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Reporting(msgspec.Struct, frozen=True, kw_only=True):
     output: Path | None
     fail_on: FailOn
     rules: Path | None
+    sigma: tuple[Path, ...] = ()
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,12 +105,12 @@ def run(  # noqa: PLR0913 - the options of the command
     job = Job(package=package, artefact=artefact, profile=load_profile(profile), pod=wanted)
     # Mistakes in what comes after the run are told before it.
     _check_output(reporting.output)
-    given = _load_rules(reporting.rules) if reporting.rules else None
+    given = load_rules(reporting.rules, reporting.sigma) if reporting.rules or reporting.sigma else None
     with ThreadPoolExecutor(1) as pool:
         loading: list[Future[RuleSet]] = []
         with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
             bundle = run_job(
-                job, settings, progress, lambda: loading.append(pool.submit(lambda: given or _load_rules()))
+                job, settings, progress, lambda: loading.append(pool.submit(lambda: given or load_rules()))
             )
         try:
             return _report(bundle, loading[0].result(), reporting)
@@ -120,13 +121,7 @@ def run(  # noqa: PLR0913 - the options of the command
 
 def report(bundle: Path, reporting: Reporting) -> int:
     """Report from a bundle."""
-    return _report(bundle, _load_rules(reporting.rules), reporting)
-
-
-def _load_rules(directory: Path | None = None) -> RuleSet:
-    from collector.sigma.load import load_rules
-
-    return load_rules(directory or rules_directory())
+    return _report(bundle, load_rules(reporting.rules, reporting.sigma), reporting)
 
 
 def _report(bundle: Path, rules: RuleSet, reporting: Reporting) -> int:
@@ -229,21 +224,6 @@ def _kind(event: type[Event]) -> str:
 
 def _is_kind(kind: str, wanted: str) -> bool:
     return f"{kind}.".startswith(f"{wanted}.")
-
-
-def list_rules(directory: Path | None) -> int:
-    """List rules."""
-    _write(
-        f"{rule.level:<13} {rule.name:<36} {','.join(rule.attack) or '-':<24} {rule.title}\n".encode()
-        for rule in _load_rules(directory).rules
-    )
-    return _CLEAN
-
-
-def check_rules(directory: Path) -> int:
-    """Load rules and run their examples."""
-    click.echo(f"{len(_load_rules(directory).rules)} rules load, and their examples hold")
-    return _CLEAN
 
 
 def build_image(profile: str) -> int:

@@ -13,7 +13,7 @@ from sigma.exceptions import SigmaError, SigmaRegularExpressionError
 from sigma.rule import SigmaRule
 
 from collector.errors import RuleError
-from collector.sigma.combine import combine
+from collector.sigma.combine import Base, combine
 from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.fields import CATEGORIES, category_named, field_names
 from collector.sigma.lists import fill_in
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collector.sigma.correlate import Correlation
-    from collector.sigma.fields import Category
     from collector.sigma.lists import NamedList
     from collector.sigma.parse import Document, RuleFile
+    from collector.sigma.schema import Category
 
 _TECHNIQUE = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
 _NEARLY = re.compile(r"attack\.t?\d.*", re.IGNORECASE)
@@ -66,7 +66,9 @@ def build_rules(file: RuleFile, lists: Mapping[str, NamedList], *, nursery: bool
         [(base, document)] = bases
         return [(_described(base, document, file, stem, selections[id(base)], nursery=nursery), document)]
     [(correlation, document)] = correlations
-    body = combine(correlation, document, selections, file)
+    names = {id(rule): field_names(_category(rule, part, file)) for rule, part in bases}
+    steps = {key: Base(body, {name: name for name in names[key]}) for key, body in selections.items()}
+    body = combine(correlation, document, steps, file)
     built = [(_described(correlation, document, file, stem, body, nursery=nursery), document)]
     if correlation.generate:
         for number, (rule, part) in enumerate(bases, 1):

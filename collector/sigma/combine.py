@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sigma.correlations import (
     CorrelationConditionAND,
@@ -25,11 +25,10 @@ from collector.sigma.correlate import (
     temporal_ordered,
     value_count,
 )
-from collector.sigma.fields import CATEGORIES, field_names
 from collector.sigma.parse import check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from collector.sigma.parse import Document, RuleFile
     from collector.sigma.rule import Selection
@@ -37,15 +36,21 @@ if TYPE_CHECKING:
 Enough: TypeAlias = "Callable[[frozenset[int]], bool]"
 
 
-def combine(
-    rule: SigmaCorrelationRule, document: Document, selections: Mapping[int, Selection], file: RuleFile
-) -> Correlation:
+class Base(NamedTuple):
+    """A base rule, compiled."""
+
+    selection: Selection
+    names: Mapping[str, str]
+    """The fields of its category: from the name that rules use to the one inside."""
+
+
+def combine(rule: SigmaCorrelationRule, document: Document, bases: Mapping[int, Base], file: RuleFile) -> Correlation:
     """Compile a correlation rule.
 
     Args:
         rule: The rule; its references are resolved.
         document: Where it stands.
-        selections: By `id()` of each base rule, what it looks for.
+        bases: By `id()` of each base rule, what it looks for.
         file: The file.
 
     Returns:
@@ -55,36 +60,33 @@ def combine(
         RuleError: It is of a type, or asks for a condition, that a finished run cannot be searched for.
     """
     for reference in rule.referenced_rules:
-        if id(reference.rule) not in selections:
+        if id(reference.rule) not in bases:
             raise file.error(f"{reference.reference!a} is a correlation itself; name a base rule", document, "rules")
-    unused = set(selections) - {id(reference.rule) for reference in rule.referenced_rules}
+    unused = set(bases) - {id(reference.rule) for reference in rule.referenced_rules}
     if unused:
         raise file.error(
             "a base rule is not named in `rules`; add it or move it to a file of its own", document, "rules"
         )
-    steps = tuple(
-        Step(reference.reference, selections[id(reference.rule)], _group_by(rule, reference))
-        for reference in rule.referenced_rules
-    )
-    valid = {*GROUPS, *(name for step in steps for name in _fields_of(step))}
-    check_names(file, document, [name for step in steps for name in step.group_by], valid, what="field in group-by")
-    values = _value_fields(rule)
-    check_names(file, document, values, valid - set(GROUPS), what="field of the condition")
-    return Correlation(steps, _finder(rule, document, file), values)
+    valid = {name for base in bases.values() for name in base.names}
+    groups, counted = tuple(rule.group_by or ()), _value_fields(rule)
+    steps = []
+    for reference in rule.referenced_rules:
+        base = bases[id(reference.rule)]
+        grouped = [_unaliased(rule, reference, name) for name in groups]
+        check_names(file, document, grouped, {*GROUPS, *valid}, what="field in group-by")
+        values = [_unaliased(rule, reference, name) for name in counted]
+        check_names(file, document, values, valid, what="field of the condition")
+        steps.append(Step(reference.reference, base.selection, _inside(grouped, base), _inside(values, base)))
+    return Correlation(tuple(steps), _finder(rule, document, file))
 
 
-def _fields_of(step: Step) -> tuple[str, ...]:
-    return tuple(
-        name for category in CATEGORIES if step.selection.kinds <= set(category.kinds) for name in field_names(category)
-    )
+def _unaliased(rule: SigmaCorrelationRule, reference: SigmaRuleReference, name: str) -> str:
+    alias = rule.aliases.aliases.get(name)
+    return name if alias is None else alias.mapping.get(SigmaRuleReference(reference.reference), name)
 
 
-def _group_by(rule: SigmaCorrelationRule, reference: SigmaRuleReference) -> tuple[str, ...]:
-    names = []
-    for name in rule.group_by or ():
-        alias = rule.aliases.aliases.get(name)
-        names.append(name if alias is None else alias.mapping.get(SigmaRuleReference(reference.reference), name))
-    return tuple(names)
+def _inside(names: Iterable[str], base: Base) -> tuple[str, ...]:
+    return tuple(base.names.get(name, name) for name in names)
 
 
 def _value_fields(rule: SigmaCorrelationRule) -> tuple[str, ...]:

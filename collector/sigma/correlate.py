@@ -49,6 +49,8 @@ class Step:
     selection: Selection
     group_by: tuple[str, ...]
     """Fields of the correlation's `group-by`, aliases resolved for this rule."""
+    value_fields: tuple[str, ...] = ()
+    """What `value_count` counts the distinct values of, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,6 @@ class Correlation:
 
     steps: tuple[Step, ...]
     finder: Finder
-    value_fields: tuple[str, ...] = ()
-    """What `value_count` counts the distinct values of."""
 
     def find(self, matches: Sequence[tuple[int, View, int]]) -> list[tuple[int, ...]]:
         """Find all occurrences.
@@ -76,7 +76,9 @@ class Correlation:
             if any(map(absent, key)):
                 continue
             group = groups.setdefault(key, [])
-            group += (Match(position, view.event.ts, step, value) for value in self._values(view))
+            group += (
+                Match(position, view.event.ts, step, value) for value in _counted(view, self.steps[step].value_fields)
+            )
         found: list[tuple[int, ...]] = []
         for group in groups.values():
             group.sort(key=lambda match: (match.ts, match.position))
@@ -84,14 +86,15 @@ class Correlation:
             found += (tuple(dict.fromkeys(positions)) for positions in self.finder(group))
         return found
 
-    def _values(self, view: View) -> Iterable[Key]:
-        """Give what is counted of an event: for one field each member of its list, for several their combination."""
-        if not self.value_fields:
-            return ((),)
-        values = tuple(view.value(name) for name in self.value_fields)
-        if len(values) == 1 and isinstance(values[0], tuple):
-            return tuple((member,) for member in values[0])
-        return () if all(map(absent, values)) else (values,)
+
+def _counted(view: View, fields: tuple[str, ...]) -> Iterable[Key]:
+    """Give what is counted of an event: for one field each member of its list, for several their combination."""
+    if not fields:
+        return ((),)
+    values = tuple(view.value(name) for name in fields)
+    if len(values) == 1 and isinstance(values[0], tuple):
+        return tuple((member,) for member in values[0])
+    return () if all(map(absent, values)) else (values,)
 
 
 def group_value(view: View, name: str) -> Value:

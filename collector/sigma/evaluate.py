@@ -35,7 +35,7 @@ from sigma.types import (
 )
 
 from collector.errors import RuleError
-from collector.sigma.fields import getters_by_kind
+from collector.sigma.fields import getters_by_kind, searched_by_kind
 from collector.sigma.plan import possible_kinds, selective_first
 from collector.sigma.regex import regex_test
 from collector.sigma.rule import Predicate, Selection
@@ -260,12 +260,13 @@ def _reference_test(field: str, value: SigmaFieldReference) -> Predicate:
 
 def _keyword_test(value: SigmaType) -> Predicate:
     """Search every field for a value that is bound to none."""
+    searched = searched_by_kind()
     match value:
         case SigmaExpansion():
             return _any([_keyword_test(inner) for inner in value.values])
         case SigmaRegularExpression():
             regex = regex_test(value)
-            return lambda view: any(regex(text) for name in view.names() for text in view.texts(name))
+            return lambda view: any(regex(text) for name in searched[type(view.event)] for text in view.texts(name))
         case SigmaNumber() if not isinstance(value, SigmaTimestampPart):
             value = SigmaString(str(value.number))
         case SigmaString():
@@ -275,5 +276,5 @@ def _keyword_test(value: SigmaType) -> Predicate:
     cased = isinstance(value, SigmaCasedString)
     test = any_of([glob_of(value, cased=cased, anywhere=True)])
     if cased:
-        return lambda view: any(test(text) for name in view.names() for text in view.texts(name))
-    return lambda view: any(test(text) for name in view.names() for text in view.folded(name))
+        return lambda view: any(test(text) for name in searched[type(view.event)] for text in view.texts(name))
+    return lambda view: any(test(text) for name in searched[type(view.event)] for text in view.folded(name))

@@ -104,7 +104,7 @@ def fill_in(rule: SigmaRule, lists: Mapping[str, NamedList], document: Document,
         RuleError: There is no such list, or it is used in a way for which its near misses prove nothing.
     """
     for detection in rule.detection.detections.values():
-        for item in _items(detection):
+        for item in items_of(detection):
             if not any(_holds_placeholder(value) for value in item.value):
                 continue
             # With `all` every entry would have to match, and any modifier besides would widen what was proven.
@@ -125,10 +125,11 @@ _PROVEN: Final = (
 )
 
 
-def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
+def items_of(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
+    """Give the field tests (and keywords) of a selection, nested ones too."""
     for item in detection.detection_items:
         if isinstance(item, SigmaDetection):
-            yield from _items(item)
+            yield from items_of(item)
         else:
             yield item
 

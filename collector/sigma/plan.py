@@ -41,6 +41,7 @@ def possible_kinds(
     conditions: Iterable[object],
     kinds: Mapping[type[Event], Mapping[str, Getter]],
     compile_leaf: Callable[[object], Callable[[View], bool]],
+    impossible: Callable[[object], bool] = lambda _leaf: False,
 ) -> frozenset[type[Event]]:
     """Find the kinds of events that a rule can match at all, so that it need not see the others.
 
@@ -48,15 +49,23 @@ def possible_kinds(
         conditions: Condition trees, of which any may match.
         kinds: The candidates, with the fields that each has.
         compile_leaf: Makes a leaf of a tree a function.
+        impossible: Says of a leaf that no event that there is can match it.
 
     Returns:
         Those for which no condition is false by reason of the kind and of the fields that it lacks.
     """
     conditions = tuple(conditions)
+
+    def leaf_outcome(node: object, blank: View, unknown: Collection[str]) -> bool | None:
+        if impossible(node):
+            return False
+        names = set(fields_in(node))
+        return None if not names or names & set(unknown) else compile_leaf(node)(blank)
+
     return frozenset(
         kind
         for kind, fields in kinds.items()
-        if any(_outcome(node, _blank(kind), fields.keys() - {"Kind"}, compile_leaf) is not False for node in conditions)
+        if any(_outcome(node, _blank(kind), fields.keys() - {"Kind"}, leaf_outcome) is not False for node in conditions)
     )
 
 
@@ -82,22 +91,21 @@ def _blank(kind: type[Event]) -> View:
 
 
 def _outcome(
-    node: object, blank: View, unknown: Collection[str], compile_leaf: Callable[[object], Callable[[View], bool]]
+    node: object,
+    blank: View,
+    unknown: Collection[str],
+    leaf_outcome: Callable[[object, View, Collection[str]], bool | None],
 ) -> bool | None:
     """Evaluate with what is known: True, False, or None when it depends on the event."""
     match node:
         case ConditionNOT():
-            inner = _outcome(node.args[0], blank, unknown, compile_leaf)
+            inner = _outcome(node.args[0], blank, unknown, leaf_outcome)
             return None if inner is None else not inner
         case ConditionAND() | ConditionOR():
             decisive = isinstance(node, ConditionOR)
-            outcomes = {_outcome(child, blank, unknown, compile_leaf) for child in node.args}
+            outcomes = {_outcome(child, blank, unknown, leaf_outcome) for child in node.args}
             if decisive in outcomes:
                 return decisive
             return None if None in outcomes else not decisive
-        case ConditionFieldEqualsValueExpression() if node.field not in unknown:
-            if isinstance(node.value, SigmaFieldReference) and node.value.field in unknown:
-                return None
-            return compile_leaf(node)(blank)
         case _:
-            return None
+            return leaf_outcome(node, blank, unknown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,12 +54,25 @@ class Rule:
     beacon: Beacon = ""
     """`whole`: it is a dependency-confusion beacon, facts about the host to an unknown host. `part`: such a beacon does
     this too. When nothing else counts, the report calls the package one."""
+    foreign: bool = False
+    """Written by others for other systems, and proven by no example here."""
+
+
+class Skipped(NamedTuple):
+    """A rule by others that cannot run here."""
+
+    path: str
+    """File, relative to its directory."""
+    title: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """All rules of a directory."""
+    """All rules of a directory, and those by others that were added."""
 
     rules: tuple[Rule, ...]
     digest: str
     """SHA-256 in hexadecimal over the sorted relative paths and contents of the files."""
+    skipped: tuple[Skipped, ...] = ()
+    """Rules by others that cannot run here."""

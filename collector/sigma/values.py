@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from collector.events import AnyEvent, HttpRequest, ProcessExec
+from collector.events import (
+    AnyEvent,
+    DnsQuery,
+    HttpRequest,
+    NetworkConnect,
+    NetworkPayload,
+    NetworkSend,
+    ProcessExec,
+    TlsHello,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.processes import Execution
     from collector.sigma.view import Context, Getter, Value
 
 
@@ -42,19 +52,44 @@ def command_line(event: AnyEvent, context: Context) -> Value:
 
 
 def parent_image(event: AnyEvent, context: Context) -> Value:
-    """Give the program of the parent of a process that executed something."""
-    if not isinstance(event, ProcessExec):
-        return None
-    return event.parent_image or _image_of(event.parent, event.ts, context)
+    """Give the program of the parent of the event's process."""
+    if isinstance(event, ProcessExec) and event.parent_image:
+        return event.parent_image
+    execution = _parent_execution(event, context)
+    return None if execution is None else execution.image
 
 
 def parent_command_line(event: AnyEvent, context: Context) -> Value:
-    """Give the arguments of the parent of a process that executed something."""
-    if not isinstance(event, ProcessExec):
-        return None
-    if event.parent_argv:
+    """Give the arguments of the parent of the event's process."""
+    if isinstance(event, ProcessExec) and event.parent_argv:
         return " ".join(event.parent_argv)
-    return _command_line_of(event.parent, event.ts, context)
+    execution = _parent_execution(event, context)
+    return None if execution is None else " ".join(execution.argv)
+
+
+def _parent_execution(event: AnyEvent, context: Context) -> Execution | None:
+    if isinstance(event, ProcessExec):
+        return context.processes.execution(event.parent, event.ts)
+    process = context.processes.get(event.pid, event.ts) if event.pid else None
+    if process is None or not process.parent:
+        return None
+    return context.processes.execution(process.parent, event.ts)
+
+
+def host(event: AnyEvent) -> Value:
+    """Give the remote host in lower case: its name where one is known, else its address."""
+    match event:
+        case HttpRequest():
+            name = event.host or event.ip
+        case DnsQuery():
+            name = event.name
+        case TlsHello():
+            name = event.sni or event.ip
+        case NetworkConnect() | NetworkSend() | NetworkPayload():
+            name = event.host or event.ip
+        case _:
+            return None
+    return name.lower().rstrip(".")
 
 
 def ancestors(event: AnyEvent, context: Context) -> Value:

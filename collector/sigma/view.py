@@ -70,10 +70,6 @@ class View:
             self._folded[name] = folded
             return folded
 
-    def names(self) -> tuple[str, ...]:
-        """Give the names of all fields that events of this kind have."""
-        return tuple(self._getters)
-
 
 def as_texts(value: Value) -> tuple[str, ...]:
     """Write a value as the strings that a rule can compare with.

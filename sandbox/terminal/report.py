@@ -72,6 +72,8 @@ def _verdict(page: Page, report: Report) -> None:
     page.line(page.text((f"sha256 {package.sha256}  profile {report.profile.name}  pod {pod}", "dim")))
     for note in report.manifest.notes:
         page.line(page.text(("note: ", "bold"), note))
+    if (sigma := report.manifest.sigma).loaded or sigma.skipped:
+        page.line(page.text(("note: ", "bold"), f"rules by others: {sigma.loaded} loaded, {sigma.skipped} skipped"))
     page.blank()
     sort = f"  {report.classification}" if report.classification else ""
     page.line(page.text((f" {report.verdict.upper()} ", _VERDICT[report.verdict]), sort))

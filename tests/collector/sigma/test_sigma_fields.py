@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.sigma.fields import CATEGORIES, KINDS, field_names, field_table, getters_by_kind
+from collector.sigma.fields import CATEGORIES, KINDS, field_names, getters_by_kind
 from collector.sigma.view import Value, View
 from tests.collector.sigma.sigmas import context, told
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "rules.md"
 
-BEGIN = "<!-- fields: begin -->\n"
-END = "<!-- fields: end -->"
 
 TREE = (
     'install installer 2 process.exec image=/usr/bin/python3.11 argv=["python","-m","pip"]',
@@ -169,8 +167,3 @@ def test_every_kind_of_event_has_a_category_or_is_seen_by_rules_for_all() -> Non
         own = {field.name for field in category.fields}
         assert all(own <= set(getters[kind]) for kind in category.kinds)
         assert own <= set(field_names(category))
-
-
-def test_the_documentation_has_the_table_of_fields() -> None:
-    text = DOCUMENT.read_text()
-    assert text.split(BEGIN)[1].split(END)[0].strip() == field_table().strip()

@@ -1,0 +1,68 @@
+"""The commands `fumehood rules ...`; what they do is in `sandbox.rules_commands`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import click
+
+from sandbox import rules_commands
+
+Format: TypeAlias = Literal["text", "json"]
+
+RULES = click.option(
+    "--rules",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory of Sigma rules to use instead of the shipped ones.",
+)
+SIGMA = click.option(
+    "--sigma",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    metavar="DIR",
+    help="Directory of Sigma rules by others, such as SigmaHQ's rules/linux, to run besides (repeatable). They make a "
+    "verdict suspicious at most; those that cannot run here are skipped and counted.",
+)
+_FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
+
+
+@click.group()
+def rules() -> None:
+    """Look at the detection rules (Sigma); docs/rules.md says how to write one."""
+
+
+@rules.command(name="list")
+@RULES
+@SIGMA
+@_FORMAT
+def list_rules(rules: Path | None, sigma: tuple[Path, ...], form: Format) -> int:
+    r"""List the rules: level, name, ATT&CK techniques, title; and which rules by others were skipped, with the reason.
+
+    \b
+    Examples:
+      fumehood rules list
+      fumehood rules list --sigma ./sigma/rules/linux
+    """
+    return rules_commands.list_rules(rules, sigma, form)
+
+
+@rules.command(name="check")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def check_rules(directory: Path) -> int:
+    """Load the rules in DIRECTORY and run their examples; says what is wrong with the first that does not hold."""
+    return rules_commands.check_rules(directory)
+
+
+@rules.command(name="docs")
+@click.option(
+    "--update",
+    "page",
+    type=click.Path(exists=True, dir_okay=False, writable=True, path_type=Path),
+    help="Renew the tables in this page (docs/rules.md) instead of printing them.",
+)
+def document(page: Path | None) -> int:
+    """Print the tables of modifiers, categories and fields that rules may use, as Markdown."""
+    return rules_commands.document(page)
