@@ -70,7 +70,7 @@ def command(
         "--decode-fds=all",
         "--absolute-timestamps=format:unix,precision:us",
         f"--string-limit={STRING_BYTES}",
-        "--quiet=attach,thread-execve",
+        "--quiet=attach",
         "--signal=!SIGCHLD",
         f"--trace={','.join(_recorded(mode))}",
         *_refusals("tracer", *(("kernel",) if options == BESIDE else ())),

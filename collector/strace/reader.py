@@ -95,7 +95,24 @@ def _line(begun: re.Match[bytes], text: bytes, number: int, pending: dict[bytes,
         code = 0 if match[1] is None else int(match[1])
         yield Exit(number, int(pid), float(ts), code, (match[2] or b"").decode("ascii"))
     else:
-        yield _remark(int(pid), float(ts), text, number)
+        remark = _remark(int(pid), float(ts), text, number)
+        if isinstance(remark, Note) and remark.kind == "superseded":
+            yield from _superseded(remark, pending)
+        yield remark
+
+
+def _superseded(note: Note, pending: dict[bytes, _Pending]) -> Iterator[Item]:
+    """A thread's execve goes on under the pid of its process; the process's own call in flight never returned.
+
+    When no other process's line came between, its own line had said so already (`<pid changed to ...>`).
+    """
+    thread, process = note.text.encode("ascii"), b"%d" % note.pid
+    begun = pending.get(thread)
+    if begun is not None and thread != process:
+        del pending[thread]
+        if process in pending:
+            yield _unfinished(pending.pop(process))
+        pending[process] = msgspec.structs.replace(begun, executed=True)
 
 
 def _remark(pid: int, ts: float, text: bytes, number: int) -> Item:

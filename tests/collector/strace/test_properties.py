@@ -31,6 +31,7 @@ FRAGMENTS = st.sampled_from(
         b"<... openat resumed>",
         b"<pid changed to 21 ...>",
         b"+++ exited with 1 +++",
+        b"+++ superseded by execve in pid 20 +++",
         b"--- SIGCHLD {} ---",
         b"\\",
         b"...",

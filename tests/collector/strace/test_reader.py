@@ -129,6 +129,37 @@ def test_a_thread_that_executes_takes_its_process_pid() -> None:
     assert (call.pid, call.result, call.errno, call.line, call.end) == (23986, 0, "", 1, 3)
 
 
+def test_a_thread_that_executes_while_others_act() -> None:
+    """Seen on a busy machine: strace then does not say that the pid changed, only who took whose place."""
+    found = items(
+        b"23986 1.1 wait4(-1,  <unfinished ...>\n"
+        b'24027 1.2 execve("/bin/echo", ["echo"], 0x7f /* 42 vars */ <unfinished ...>\n'
+        b'24030 1.3 execve("/bin/cat", ["cat"], 0x7f /* 42 vars */ <unfinished ...>\n'
+        b"23986 1.4 +++ superseded by execve in pid 24027 +++\n"
+        b"23987 1.5 +++ superseded by execve in pid 24030 +++\n"
+        b"23987 1.6 <... execve resumed>) = 0\n"
+        b"23986 1.7 <... execve resumed>) = -1 (errno 18446744073709551359)\n"
+    )
+    calls = [item for item in found if isinstance(item, Call)]
+    assert [(call.name, call.pid, call.result, call.line, call.end) for call in calls] == [
+        ("wait4", 23986, None, 1, 0),
+        ("execve", 23987, 0, 3, 6),
+        ("execve", 23986, 0, 2, 7),
+    ]
+    assert [item.line for item in found if isinstance(item, Note)] == [4, 5]
+
+
+def test_a_remark_about_unknown_threads_changes_nothing() -> None:
+    lines = (
+        b"20 1.1 kill(7, 0 <unfinished ...>\n"
+        b"20 1.2 +++ superseded by execve in pid %s +++\n"
+        b"20 1.3 <... kill resumed>) = 0\n"
+    )
+    for thread in (b"9", b"20"):
+        note, call = items(lines % thread)
+        assert (note.line, call.line) == (2, 1)
+
+
 def test_signals_exits_and_remarks() -> None:
     found = items(
         b"20 1.1 --- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=8} ---\n"
