@@ -9,21 +9,24 @@ from collector.compose import compose
 from collector.findings import match
 from collector.report import SigmaReport
 from collector.sigma.view import Context
+from collector.suppressions import NONE, apply
 from collector.verdict import decide
 
 if TYPE_CHECKING:
     from collector.bundle import Bundle
     from collector.report import Report
     from collector.sigma.rule import RuleSet
+    from collector.suppressions import Suppressions
     from collector.timeline import Timeline
 
 
-def analyse(bundle: Bundle, rules: RuleSet) -> Report:
-    """Explain a run: same bundle and same rules, same report.
+def analyse(bundle: Bundle, rules: RuleSet, suppressions: Suppressions = NONE) -> Report:
+    """Explain a run: same bundle, rules and suppressions, same report.
 
     Args:
         bundle: The evidence.
         rules: What counts as a finding.
+        suppressions: Findings that do not count.
 
     Returns:
         The report, ready for `collector.report.to_json`.
@@ -31,23 +34,24 @@ def analyse(bundle: Bundle, rules: RuleSet) -> Report:
     Raises:
         BundleError: A file of the bundle cannot be read as what it should be.
     """
-    return judge(bundle, timeline.build(bundle), rules)
+    return judge(bundle, timeline.build(bundle), rules, suppressions)
 
 
-def judge(bundle: Bundle, told: Timeline, rules: RuleSet) -> Report:
+def judge(bundle: Bundle, told: Timeline, rules: RuleSet, suppressions: Suppressions = NONE) -> Report:
     """Explain a run whose evidence has been read already.
 
     Args:
         bundle: The evidence.
         told: What was read from it.
         rules: What counts as a finding.
+        suppressions: Findings that do not count.
 
     Returns:
         The report.
     """
     manifest = bundle.manifest
     context = Context(home=manifest.home, user=manifest.user, processes=told.processes)
-    findings = match(rules, told.events, context)
+    findings, outcomes = apply(suppressions, match(rules, told.events, context), manifest, rules)
     verdict = decide(findings, manifest, told)
     return compose(
         manifest=manifest,
@@ -57,4 +61,5 @@ def judge(bundle: Bundle, told: Timeline, rules: RuleSet) -> Report:
         verdict=verdict,
         rules_digest=rules.digest,
         sigma=SigmaReport(loaded=sum(rule.foreign for rule in rules.rules), skipped=len(rules.skipped)),
+        suppressed=outcomes,
     )

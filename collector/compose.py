@@ -20,9 +20,11 @@ from collector.report import (
     PhaseReport,
     Report,
     RunReport,
+    SuppressionReport,
     Technique,
     TraceReport,
 )
+from collector.suppressions import NOTHING
 from collector.text import kind_of, render
 from collector.tree import tree
 from collector.verdict import weigh
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collector.findings import Finding
     from collector.manifest import Bait, Coverage, LimitHit, Manifest, Phase
     from collector.report import SigmaReport
+    from collector.suppressions import Outcomes, Told
     from collector.timeline import Timeline
     from collector.verdict import Verdict
 
@@ -50,6 +53,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
     verdict: Verdict,
     rules_digest: str,
     sigma: SigmaReport = NONE_BY_OTHERS,
+    suppressed: Outcomes = NOTHING,
 ) -> Report:
     """Make the report: bounded everywhere, and without the value of any bait."""
     redactor = Redactor.of(bait)
@@ -63,13 +67,14 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
         profile=manifest.profile,
         phases=tuple(_phase(phase, timeline) for phase in manifest.phases),
         findings=tuple(_finding(finding, redactor) for finding in findings),
+        suppressions=tuple(_suppression(told) for told in suppressed.told),
         network=network(
             timeline.events, redactor, unparsed=timeline.gateway_unparsed, limits=tuple(timeline.gateway_limits)
         ),
         processes=tree(timeline.events, redactor),
         dropped=dropped_report(timeline.dropped, redactor) if timeline.dropped else None,
         events=dict(sorted(Counter(kind_of(event) for event in timeline.events).items())),
-        manifest=_run(manifest, bait, rules_digest, sigma),
+        manifest=_run(manifest, bait, rules_digest, sigma, suppressed.digest),
     )
     # Field by field above, so that no cut goes through a value; and once more for whatever was not thought of.
     return redactor.struct(report)
@@ -127,6 +132,7 @@ def _finding(finding: Finding, redactor: Redactor) -> FindingReport:
         nursery=finding.nursery,
         attack=finding.attack,
         techniques=tuple(Technique(id=technique, name=attack.name_of(technique)) for technique in finding.attack),
+        suppression=finding.suppression,
         weight=weigh(finding),
         phase=finding.phase,
         actor=finding.actor,
@@ -139,11 +145,27 @@ def _finding(finding: Finding, redactor: Redactor) -> FindingReport:
     )
 
 
+def _suppression(told: Told) -> SuppressionReport:
+    entry = told.suppression
+    return SuppressionReport(
+        package=entry.package,
+        versions=entry.versions,
+        rule=entry.rule,
+        reason=entry.reason,
+        author=entry.author,
+        expires=entry.expires,
+        outcome=told.outcome,
+        findings=told.findings,
+    )
+
+
 def _evidence(event: AnyEvent, redactor: Redactor) -> Evidence:
     return Evidence(event=excerpt(redactor.text(render(event))), source=event.source)
 
 
-def _run(manifest: Manifest, bait: Sequence[Bait], rules_digest: str, sigma: SigmaReport) -> RunReport:
+def _run(
+    manifest: Manifest, bait: Sequence[Bait], rules_digest: str, sigma: SigmaReport, suppressions_digest: str
+) -> RunReport:
     return RunReport(
         run=manifest.run,
         created=manifest.created,
@@ -155,6 +177,7 @@ def _run(manifest: Manifest, bait: Sequence[Bait], rules_digest: str, sigma: Sig
         profile_sha256=manifest.profile.sha256,
         rules_sha256=rules_digest,
         sigma=sigma,
+        suppressions_sha256=suppressions_digest,
         home=manifest.home,
         user=manifest.user,
         bait=tuple(sorted(BaitReport(name=item.name, kind=item.kind, where=item.where) for item in bait)),

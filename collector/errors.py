@@ -15,3 +15,7 @@ class RuleError(CollectorError):
 
 class EventTextError(CollectorError):
     """A line is not an event in text form."""
+
+
+class SuppressionError(CollectorError):
+    """A file of suppressions cannot be used; the message names file, line and the remedy."""

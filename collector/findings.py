@@ -13,6 +13,7 @@ from collector.sigma.correlate import Correlation
 from collector.sigma.fields import getters_by_kind
 from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet, Selection
 from collector.sigma.view import Context, View
+from collector.suppressions import Suppression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,6 +55,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """It takes several events, by a correlation rule."""
     owned: bool = True
     """At least once, everything that makes it up was done by the package or by a dependency."""
+    suppression: Suppression | None = None
+    """Why it does not count, where somebody has said so."""
     called: bool = False
     """Each time that it was, a part of it happened only because code of the package was called (phase exercise)."""
 

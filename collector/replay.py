@@ -8,6 +8,7 @@ import msgspec
 
 from collector.analyse import judge
 from collector.sigma.rule import Level
+from collector.suppressions import NONE
 from collector.timeline import build
 from collector.verdict import Classification, VerdictName, Weight
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collector.bundle import Bundle
     from collector.report import FindingReport, Report
     from collector.sigma.rule import RuleSet
+    from collector.suppressions import Suppressions
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +67,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return self.before != self.after or bool(self.added or self.removed or self.changed)
 
 
-def replay(bundle: Bundle, before: RuleSet, after: RuleSet) -> Comparison:
+def replay(bundle: Bundle, before: RuleSet, after: RuleSet, suppressions: Suppressions = NONE) -> Comparison:
     """Judge a stored run by two sets of rules; its evidence is read once.
 
     Args:
         bundle: The evidence.
         before: Rules to compare with.
         after: Rules that are tried.
+        suppressions: Findings that do not count, under either.
 
     Returns:
         What is different.
@@ -80,7 +83,9 @@ def replay(bundle: Bundle, before: RuleSet, after: RuleSet) -> Comparison:
         BundleError: A file of the bundle cannot be read as what it should be.
     """
     told = build(bundle)
-    return compare(str(bundle.path), judge(bundle, told, before), judge(bundle, told, after))
+    return compare(
+        str(bundle.path), judge(bundle, told, before, suppressions), judge(bundle, told, after, suppressions)
+    )
 
 
 def compare(bundle: str, before: Report, after: Report) -> Comparison:

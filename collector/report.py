@@ -12,6 +12,7 @@ from collector.dropped_report import DroppedReport
 from collector.events import Source
 from collector.manifest import Image, Isolation, LimitHit, Package, PhaseStatus, Profile
 from collector.resources import ResourceReport
+from collector.suppressions import Outcome, Suppression
 from collector.tree import ProcessTree
 from collector.verdict import Classification, Proof, VerdictName, Weight
 
@@ -101,6 +102,8 @@ class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
     """ATT&CK technique ids, e.g. `T1552.001`."""
     techniques: tuple[Technique, ...]
     """The same with their names, as of the version in `attack_version`."""
+    suppression: Suppression | None
+    """The suppression because of which it does not count; `null` for all others."""
     weight: Weight
     """How it counts for the verdict: `proof` makes it `malicious`, `suspicion` makes it `suspicious`."""
     phase: str
@@ -116,6 +119,21 @@ class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[Evidence, ...]
     omitted: int
     """Events of the finding that are not listed as evidence."""
+
+
+class SuppressionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A suppression for the package of the run, and what became of it."""
+
+    package: str
+    versions: str
+    rule: str
+    reason: str
+    author: str
+    expires: str
+    """The last day on which it holds."""
+    outcome: Outcome
+    findings: int
+    """How many findings it took out of the verdict."""
 
 
 class BaitReport(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -151,6 +169,8 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     profile_sha256: str
     rules_sha256: str
     sigma: SigmaReport
+    suppressions_sha256: str
+    """Digest of the suppressions that were given; empty for none."""
     home: str
     user: str
     bait: tuple[BaitReport, ...]
@@ -178,6 +198,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     phases: tuple[PhaseReport, ...]
     findings: tuple[FindingReport, ...]
     """The worst first."""
+    suppressions: tuple[SuppressionReport, ...]
+    """Those that were given for this package, in their order."""
     network: Network
     processes: ProcessTree
     dropped: DroppedReport | None = None

@@ -21,8 +21,8 @@ VerdictName: TypeAlias = Literal["malicious", "suspicious", "clean", "inconclusi
 Proof: TypeAlias = Literal["bait-left", "chain", "act"]
 """What makes a verdict `malicious`: a planted secret left; acts that together mean one thing; one act that means it
 alone. Chains and acts count when they are the package's or a dependency's, and not only seen when it was called."""
-Weight: TypeAlias = Literal["proof", "suspicion", "context"]
-"""How a finding counts: makes `malicious`, makes `suspicious`, or is only shown."""
+Weight: TypeAlias = Literal["proof", "suspicion", "context", "suppressed"]
+"""How a finding counts: makes `malicious`, makes `suspicious`, is only shown, or would count but is suppressed."""
 Classification: TypeAlias = Literal["", "dependency-confusion-beacon"]
 
 _COUNTED: Final = frozenset({"critical", "high", "medium"})
@@ -53,12 +53,13 @@ def decide(findings: Sequence[Finding], manifest: Manifest, timeline: Timeline) 
     Returns:
         The verdict. Findings outweigh gaps, but the gaps are always among the reasons.
     """
-    counted = [finding for finding in findings if weigh(finding) != "context"]
+    counted = [finding for finding in findings if weigh(finding) in {"proof", "suspicion"}]
+    suppressed = _suppressed(findings)
     missed = tuple(gaps(manifest, timeline))
     proofs = {proof_of(finding) for finding in counted}
     proof = tuple(kind for kind in _STRENGTH if kind in proofs)
     beacon = _is_beacon(counted) and "bait-left" not in proofs
-    reasons = (*((_beacon(counted),) if beacon else ()), *_told(counted), *missed)
+    reasons = (*((_beacon(counted),) if beacon else ()), *_told(counted), *suppressed, *missed)
     if counted:
         return Verdict(
             verdict="malicious" if proof else "suspicious",
@@ -69,7 +70,9 @@ def decide(findings: Sequence[Finding], manifest: Manifest, timeline: Timeline) 
     if missed:
         return Verdict(verdict="inconclusive", reasons=reasons)
     ran = ", ".join(phase.name for phase in manifest.phases)
-    return Verdict(verdict="clean", reasons=(f"no rule of level medium or above fired; seen whole: {ran}",))
+    other = "other than suppressed ones " if suppressed else ""
+    nothing = f"no rule of level medium or above {other}fired; seen whole: {ran}"
+    return Verdict(verdict="clean", reasons=(nothing, *suppressed))
 
 
 def proof_of(finding: Finding) -> Proof | None:
@@ -92,6 +95,8 @@ def weigh(finding: Finding) -> Weight:
     """Say how a finding counts for the verdict."""
     if finding.level not in _COUNTED:
         return "context"
+    if finding.suppression is not None:
+        return "suppressed"
     return "proof" if proof_of(finding) else "suspicion"
 
 
@@ -109,6 +114,16 @@ def _told(findings: Sequence[Finding]) -> list[str]:
         place = finding.phase if finding.actor == "target" else f"{finding.phase} by {finding.actor}"
         places.setdefault((finding.level, finding.title, _standing(finding)), {})[place] = None
     return [f"{level}: {title} ({', '.join(where)}){standing}" for (level, title, standing), where in places.items()]
+
+
+def _suppressed(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """One sentence for each suppression that took something out of the verdict."""
+    found: dict[str, None] = {}
+    for finding in findings:
+        if weigh(finding) == "suppressed" and (by := finding.suppression) is not None:
+            why = f"{by.reason} ({by.author}, until {by.expires})"
+            found[f"suppressed: {finding.level}: {finding.title} ({finding.phase}): {why}"] = None
+    return tuple(found)
 
 
 def _standing(finding: Finding) -> str:

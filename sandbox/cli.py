@@ -37,6 +37,14 @@ _FAIL_ON = click.option(
     show_default=True,
     help="Exit with 1 when the verdict is this or worse.",
 )
+_SUPPRESSIONS = click.option(
+    "--suppressions",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="FUMEHOOD_SUPPRESSIONS",
+    show_envvar=True,
+    help="YAML file of findings that do not count (docs/suppressions.md). They are still shown.",
+)
+
 _EXIT_CODES = """
 \b
 Exit codes:
@@ -116,6 +124,7 @@ def _complete_runtime(_context: click.Context, _parameter: click.Parameter, type
 @_FAIL_ON
 @RULES
 @SIGMA
+@_SUPPRESSIONS
 @click.option("--quiet", "-q", is_flag=True, help="No progress on standard error.")
 def run(
     package: str,
@@ -128,6 +137,7 @@ def run(
     fail_on: commands.FailOn,
     rules: Path | None,
     sigma: tuple[Path, ...],
+    suppressions: Path | None,
     quiet: bool,
 ) -> int:
     """Run PACKAGE and report what it did.
@@ -141,7 +151,9 @@ def run(
       fumehood run pkg:pypi/pyyaml --artefact sdist
       fumehood run ./thing-1.0-py3-none-any.whl --format json --output report.json
     """
-    reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules, sigma=sigma)
+    reporting = commands.Reporting(
+        form=form, output=output, fail_on=fail_on, rules=rules, sigma=sigma, suppressions=suppressions
+    )
     if pod == "bubblewrap" and _from_environment("runtime"):
         runtime = ""
     return commands.run(package, artefact, profile, reporting, pod=pod, runtime=runtime, quiet=quiet)
@@ -159,6 +171,7 @@ def _from_environment(parameter: str) -> bool:
 @_FAIL_ON
 @RULES
 @SIGMA
+@_SUPPRESSIONS
 def report(
     bundle: Path,
     form: Format,
@@ -166,6 +179,7 @@ def report(
     fail_on: commands.FailOn,
     rules: Path | None,
     sigma: tuple[Path, ...],
+    suppressions: Path | None,
 ) -> int:
     """Report again from the evidence in BUNDLE alone.
 
@@ -177,7 +191,9 @@ def report(
       fumehood report BUNDLE --rules ./my-rules
       fumehood report BUNDLE --sigma ./sigma/rules/linux
     """
-    reporting = commands.Reporting(form=form, output=output, fail_on=fail_on, rules=rules, sigma=sigma)
+    reporting = commands.Reporting(
+        form=form, output=output, fail_on=fail_on, rules=rules, sigma=sigma, suppressions=suppressions
+    )
     return commands.report(bundle, reporting)
 
 
@@ -218,8 +234,11 @@ Exit codes:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Directory of rules to compare with, instead of the shipped ones.",
 )
+@_SUPPRESSIONS
 @_FORMAT
-def replay(bundles: tuple[Path, ...], rules: Path, against: Path | None, form: Format) -> int:
+def replay(
+    bundles: tuple[Path, ...], rules: Path, against: Path | None, suppressions: Path | None, form: Format
+) -> int:
     """Judge stored runs again by other rules, and say what changes.
 
     BUNDLES are evidence bundles, or directories of them. Nothing is run: each bundle's evidence is read once and judged
@@ -232,7 +251,7 @@ def replay(bundles: tuple[Path, ...], rules: Path, against: Path | None, form: F
     """
     from sandbox.replay_commands import replay_bundles
 
-    return replay_bundles(bundles, rules=rules, against=against, form=form)
+    return replay_bundles(bundles, rules=rules, against=against, suppressions=suppressions, form=form)
 
 
 cli.add_command(rules_group)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collector.events import Event
     from collector.report import Report
     from collector.sigma.rule import RuleSet
+    from collector.suppressions import Suppressions
     from sandbox.pod.choose import PodName
 
 FailOn: TypeAlias = Literal["suspicious", "malicious", "never"]
@@ -55,6 +56,7 @@ class Reporting(msgspec.Struct, frozen=True, kw_only=True):
     fail_on: FailOn
     rules: Path | None
     sigma: tuple[Path, ...] = ()
+    suppressions: Path | None = None
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,7 @@ def run(  # noqa: PLR0913 - the options of the command
     # Mistakes in what comes after the run are told before it.
     _check_output(reporting.output)
     given = load_rules(reporting.rules, reporting.sigma) if reporting.rules or reporting.sigma else None
+    suppressions = load_if_given(reporting.suppressions)
     with ThreadPoolExecutor(1) as pool:
         loading: list[Future[RuleSet]] = []
         with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
@@ -113,7 +116,7 @@ def run(  # noqa: PLR0913 - the options of the command
                 job, settings, progress, lambda: loading.append(pool.submit(lambda: given or load_rules()))
             )
         try:
-            return _report(bundle, loading[0].result(), reporting)
+            return _report(bundle, loading[0].result(), suppressions, reporting)
         except BaseException:
             click.echo(f"the evidence is kept; to report again: fumehood report {shlex.quote(str(bundle))}", err=True)
             raise
@@ -121,16 +124,25 @@ def run(  # noqa: PLR0913 - the options of the command
 
 def report(bundle: Path, reporting: Reporting) -> int:
     """Report from a bundle."""
-    return _report(bundle, load_rules(reporting.rules, reporting.sigma), reporting)
+    return _report(
+        bundle, load_rules(reporting.rules, reporting.sigma), load_if_given(reporting.suppressions), reporting
+    )
 
 
-def _report(bundle: Path, rules: RuleSet, reporting: Reporting) -> int:
+def load_if_given(suppressions: Path | None) -> Suppressions:
+    """Read the file of suppressions, when there is one."""
+    from collector.suppressions import NONE, load_suppressions
+
+    return load_suppressions(suppressions) if suppressions else NONE
+
+
+def _report(bundle: Path, rules: RuleSet, suppressions: Suppressions, reporting: Reporting) -> int:
     from collector.analyse import analyse
     from collector.bundle import Bundle
     from collector.report import to_json
     from sandbox.terminal.report import render_report
 
-    made = analyse(Bundle.open(bundle), rules)
+    made = analyse(Bundle.open(bundle), rules, suppressions)
     text = io.StringIO()
     if reporting.form == "json":
         _write([to_json(made)], reporting.output)

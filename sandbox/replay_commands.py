@@ -14,6 +14,7 @@ from collector.bundle import MANIFEST, Bundle
 from collector.errors import BundleError
 from collector.replay import Comparison, replay
 from collector.sigma.load import load_rules
+from sandbox.commands import load_if_given
 from sandbox.errors import UsageError
 from sandbox.resources import rules_directory
 from sandbox.terminal.replay import render_replay
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.sigma.rule import RuleSet
+    from collector.suppressions import Suppressions
 
 _SAME, _CHANGED, _UNREAD = 0, 1, 3
 SCHEMA: Final = "fumehood.replay/1"
@@ -61,20 +63,28 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     unread: tuple[Unread, ...]
 
 
-def replay_bundles(bundles: Sequence[Path], *, rules: Path, against: Path | None, form: Literal["text", "json"]) -> int:
+def replay_bundles(
+    bundles: Sequence[Path],
+    *,
+    rules: Path,
+    against: Path | None,
+    suppressions: Path | None,
+    form: Literal["text", "json"],
+) -> int:
     """Judge bundles by two sets of rules and tell the differences.
 
     Args:
         bundles: Bundles, or directories of bundles.
         rules: Directory of the rules that are tried.
         against: Directory of the rules to compare with; the shipped ones when None.
+        suppressions: File of findings that do not count.
         form: Form of the output.
 
     Returns:
         The exit code: 3 when a bundle could not be read, else 1 when anything changed, else 0.
     """
     before, after = load_rules(against or rules_directory()), load_rules(rules)
-    made = _replayed(list(_expanded(bundles)), before, after)
+    made = _replayed(list(_expanded(bundles)), before, after, load_if_given(suppressions))
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
     else:
@@ -94,7 +104,7 @@ def _expanded(bundles: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _replayed(bundles: Sequence[Path], before: RuleSet, after: RuleSet) -> Replay:
+def _replayed(bundles: Sequence[Path], before: RuleSet, after: RuleSet, suppressions: Suppressions) -> Replay:
     compared: list[Comparison] = []
     unread: list[Unread] = []
     if not bundles:
@@ -104,7 +114,7 @@ def _replayed(bundles: Sequence[Path], before: RuleSet, after: RuleSet) -> Repla
     with click.progressbar(bundles, label="replaying", file=sys.stderr, hidden=hidden, show_pos=True) as waiting:
         for path in waiting:
             try:
-                compared.append(replay(Bundle.open(path), before, after))
+                compared.append(replay(Bundle.open(path), before, after, suppressions))
             except BundleError as error:
                 unread.append(Unread(bundle=str(path), reason=str(error)))
     verdicts = Counter(

@@ -8,16 +8,17 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collector.located import Document, Sort, nearest
 from sandbox.bait.kinds import KINDS, PARTS
 from sandbox.bait.template import VARIABLES, references
 from sandbox.errors import ProfileError
-from sandbox.profile.located import Document, nearest
 from sandbox.profile.model import PHASES, UNIT_PHASES, BaitPlan, Profile, ProfileFile
 from sandbox.resources import profiles_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_PROFILE = Sort("profile", ProfileError, "copy profiles/pypi.yaml and change it")
 _MAX_BYTES = 256 * 1024
 _PIP_FILES = (".config/pip/", ".pip/", ".pydistutils.cfg")
 """Files that pip, or a build that it starts, would obey."""
@@ -36,7 +37,7 @@ def load_profile(path_or_name: str | Path) -> Profile:
     path = _find(path_or_name)
     label = _label(path)
     text = _read(path, label)
-    document = Document(text, label)
+    document = Document(text, label, _PROFILE)
     file = document.read(ProfileFile)
     _check_phases(document, file)
     _check_bait(document, file.bait)

@@ -28,6 +28,12 @@ _VERDICT: Final = {
     "clean": "bold black on green",
 }
 _LEVEL: Final = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan", "informational": "dim"}
+_OUTCOMES: Final = {
+    "refused": "not applied, as a planted secret left; remove it",
+    "expired": "not applied, as its time is over; renew it or remove it",
+    "unused": "nothing matched it; remove it",
+    "unknown-rule": "there is no such rule; correct it or remove it",
+}
 _EVIDENCE: Final = 5
 """Events shown below a finding; the JSON report has more."""
 _EVENT: Final = 800
@@ -87,6 +93,8 @@ def _finding(page: Page, finding: FindingReport) -> None:
     page.line(page.text((f"{finding.phase} by {finding.actor}  {events}  rule {finding.name}{trial}", "dim")), 2)
     for technique in finding.techniques:
         page.line(page.text((f"{technique.id} {technique.name}".rstrip(), "dim")), 2)
+    if (by := finding.suppression) is not None:
+        page.line(page.text(("suppressed: ", "bold cyan"), f"{by.reason} ({by.author}, until {by.expires})"), 2)
     if finding.why:
         page.line(page.text(finding.why), 2)
     if finding.normal:
@@ -136,6 +144,9 @@ def _remarks(phase: PhaseReport) -> list[str]:
 
 
 def _notes(page: Page, report: Report) -> None:
+    for one in report.suppressions:
+        if (told := _OUTCOMES.get(one.outcome)) is not None:
+            page.line(page.text(("suppression ", "bold"), f"{one.package} {one.versions} {one.rule}: {told}"), 1)
     if report.manifest.interrupted:
         page.line(page.text(("the run was interrupted", "bold yellow")), 1)
     if report.network.unparsed:

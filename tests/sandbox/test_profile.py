@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collector.located import nearest
 from sandbox.errors import ProfileError
 from sandbox.profile import PHASES, load_profile
-from sandbox.profile.located import nearest
 from sandbox.resources import images_directory, profiles_directory, rules_directory
 
 if TYPE_CHECKING:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, Union, get_
 import msgspec
 import yaml
 
-from sandbox.errors import ProfileError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -25,16 +23,33 @@ _SHOWN = 80
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+class Sort(NamedTuple):
+    """What sort of file it is, for messages."""
+
+    noun: str
+    """E.g. `profile`."""
+    error: type[Exception]
+    """What is raised."""
+    advice: str
+    """What to do about an empty file."""
+
+
 class Place(NamedTuple):
     """Where a value stands: file label, 1-based line and dotted path of keys."""
 
     file: str
     line: int
     path: str
+    sort: Sort
 
-    def error(self, text: str) -> ProfileError:
+    def error(self, text: str) -> Exception:
         """The error to raise for this place."""
-        return ProfileError(f"{self.file}:{self.line}: {text}")
+        return self.sort.error(f"{self.file}:{self.line}: {text}")
+
+    @property
+    def name(self) -> str:
+        """How messages call the value."""
+        return self.path or f"the {self.sort.noun}"
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
@@ -54,8 +69,9 @@ class Document:
         lines: Line of each value by its path of keys.
     """
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, sort: Sort) -> None:
         self.file = file
+        self._sort = sort
         self.lines: dict[tuple[str, ...], int] = {}
         self._visited = 0
         self._root = self._compose(text)
@@ -64,7 +80,7 @@ class Document:
         """The whole document as a struct of the given type.
 
         Raises:
-            ProfileError: A key is unknown, missing or duplicate, or a value has the wrong type or range.
+            Exception: Of the sort: a key is unknown, missing or duplicate, or a value has the wrong type or range.
         """
         value = self._convert(self._root, kind, ())
         if not isinstance(value, kind):  # an empty document has no mapping at its top
@@ -76,18 +92,21 @@ class Document:
         known = path
         while known and known not in self.lines:
             known = known[:-1]
-        return Place(self.file, self.lines.get(known, 1), ".".join(path))
+        return self._place(self.lines.get(known, 1), path)
+
+    def _place(self, line: int, path: tuple[str, ...] = ()) -> Place:
+        return Place(self.file, line, ".".join(path), self._sort)
 
     def _compose(self, text: str) -> yaml.Node:
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise ProfileError(f"{self.file}:{line}: not valid YAML: {error.problem}") from error
+            raise self._place(line).error(f"not valid YAML: {error.problem}") from error
         except (yaml.YAMLError, RecursionError) as error:
-            raise ProfileError(f"{self.file}:1: not valid YAML: {str(error).splitlines()[0]}") from error
+            raise self._place(1).error(f"not valid YAML: {str(error).splitlines()[0]}") from error
         if node is None:
-            raise ProfileError(f"{self.file}:1: the file is empty; copy profiles/pypi.yaml and change it")
+            raise self._place(1).error(f"the file is empty; {self._sort.advice}")
         return node
 
     def _convert(self, node: yaml.Node, kind: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401 - shape is data
@@ -95,7 +114,7 @@ class Document:
         self.lines[path] = node.start_mark.line + 1
         place = self.place(path)
         if self._visited > _MAX_NODES:
-            raise place.error("this file holds too many values for a profile; remove some")
+            raise place.error(f"this file holds too many values for a {self._sort.noun}; remove some")
         kind = _without_none(kind)
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
             return self._struct(node, kind, path)
@@ -105,6 +124,11 @@ class Document:
                 self._key(key, key_kind, path): self._convert(value, value_kind, (*path, key.value))
                 for key, value in self._pairs(node, path)
             }
+        if get_origin(kind) is tuple:
+            if not isinstance(node, yaml.SequenceNode):
+                raise place.error(f"{place.name} must be a list")
+            (member, _) = get_args(kind)
+            return tuple(self._convert(item, member, (*path, str(at))) for at, item in enumerate(node.value, 1))
         return _leaf(_scalar(node, place), kind, place)
 
     def _struct(self, node: yaml.Node, kind: type[msgspec.Struct], path: tuple[str, ...]) -> msgspec.Struct:
@@ -113,21 +137,21 @@ class Document:
         values: dict[str, Any] = {}
         for key, value in self._pairs(node, path):
             if key.value not in hints:
-                place = Place(self.file, key.start_mark.line + 1, "")
-                where = ".".join(path) or "the profile"
+                place = self._place(key.start_mark.line + 1)
+                where = self.place(path).name
                 raise place.error(f"unknown key {key.value[:_SHOWN]!r} in {where}; {nearest(key.value, hints)}")
             values[key.value] = self._convert(value, hints[key.value], (*path, key.value))
         for name in hints:
             if name in required and name not in values:
-                raise self.place(path).error(f"key {name!r} is missing in {'.'.join(path) or 'the profile'}")
+                raise self.place(path).error(f"key {name!r} is missing in {self.place(path).name}")
         return kind(**values)
 
     def _pairs(self, node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
-            raise self.place(path).error(f"{'.'.join(path) or 'the profile'} must be a mapping of keys to values")
+            raise self.place(path).error(f"{self.place(path).name} must be a mapping of keys to values")
         seen: set[str] = set()
         for key, value in node.value:
-            place = Place(self.file, key.start_mark.line + 1, "")
+            place = self._place(key.start_mark.line + 1)
             if not isinstance(key, yaml.ScalarNode):
                 raise place.error("a key must be plain text")
             if key.value in seen:
@@ -136,7 +160,7 @@ class Document:
             yield key, value
 
     def _key(self, node: yaml.ScalarNode, kind: Any, path: tuple[str, ...]) -> str:  # noqa: ANN401 - a type form
-        place = Place(self.file, node.start_mark.line + 1, ".".join(path))
+        place = self._place(node.start_mark.line + 1, path)
         if get_origin(kind) is Literal and node.value not in get_args(kind):
             raise place.error(
                 f"unknown key {node.value[:_SHOWN]!r} in {place.path}; {nearest(node.value, get_args(kind))}"
@@ -152,7 +176,7 @@ def _without_none(kind: Any) -> Any:  # noqa: ANN401 - a type form
 
 def _scalar(node: yaml.Node, place: Place) -> str | int | float | bool | None:
     """The plain value of a scalar node; only the tags of JSON's own types are known."""
-    name = place.path or "the profile"
+    name = place.name
     if not isinstance(node, yaml.ScalarNode):
         raise place.error(
             f"{name} must be one value, not a {'list' if isinstance(node, yaml.SequenceNode) else 'mapping'}"
@@ -160,7 +184,7 @@ def _scalar(node: yaml.Node, place: Place) -> str | int | float | bool | None:
     text: str = node.value
     try:
         match node.tag.removeprefix("tag:yaml.org,2002:"):
-            case "str":
+            case "str" | "timestamp":
                 return text
             case "int":
                 return int(text.replace("_", ""))
@@ -173,7 +197,7 @@ def _scalar(node: yaml.Node, place: Place) -> str | int | float | bool | None:
     except ValueError as error:
         raise place.error(f"{name}: {text[:_SHOWN]!r} is not a plain decimal number") from error
     raise place.error(
-        f"{name}: a value of type {node.tag[:_SHOWN]!r} has no place in a profile; quote it if it is text"
+        f"{name}: a value of type {node.tag[:_SHOWN]!r} has no place in a {place.sort.noun}; quote it if it is text"
     )
 
 
