@@ -7,6 +7,7 @@ attempt. Hosts are of reserved names and documentation addresses only; nothing l
 import contextlib
 import ctypes
 import os
+import select
 import socket
 import ssl
 import subprocess
