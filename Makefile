@@ -11,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 DEMO := build/demo
+FUZZ_RUNS ?= 1000000
 DEMO_PACKAGE ?= pkg:pypi/six
 DEMO_SAMPLE ?= install-exfil-https
 
@@ -80,6 +81,13 @@ soak: setup
 bench: ## How fast the collector explains bundles of 10,000 to 1,000,000 lines (about ten minutes)
 bench: setup
 	@$(BIN)/python -m tests.benchmarks.collector
+
+.PHONY: fuzz
+fuzz: ## A million inputs for each of the two readers of traces (about an hour; FUZZ_RUNS for another number)
+fuzz: $(STAMPS)/installed
+	@mkdir -p build/fuzz
+	@for target in tokenizer reader; do \
+	  (cd build/fuzz && PYTHONPATH='$(CURDIR)' '$(CURDIR)/$(BIN)/python' -m tests.fuzz "$$target" --runs '$(FUZZ_RUNS)'); done
 
 .PHONY: lint
 lint: ## Check style, types and import contracts

@@ -172,6 +172,21 @@ class MemoryFile(Event, frozen=True, kw_only=True, tag="memory.file"):
     name: str
 
 
+class MemoryExec(Event, frozen=True, kw_only=True, tag="memory.exec"):
+    """Memory was made executable after it had been mapped; only the first few of a process are told.
+
+    So does code that writes programs into memory: just-in-time compilers, and whoever hides one from the disk. Memory
+    that is mapped executable at once is not seen (docs/threat-model.md).
+    """
+
+    call: str
+    """`mprotect` or `pkey_mprotect`."""
+    size: int = 0
+    """Bytes."""
+    writable: bool = False
+    """It can be written to at the same time."""
+
+
 class NamespaceChange(Event, frozen=True, kw_only=True, tag="kernel.namespace"):
     """A process asked for namespaces of its own, or to enter others'."""
 
@@ -343,6 +358,7 @@ AnyEvent: TypeAlias = (
     | FileOwner
     | FileDropped
     | MemoryFile
+    | MemoryExec
     | NamespaceChange
     | MountChange
     | KernelCall

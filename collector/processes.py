@@ -156,6 +156,8 @@ class LiveProcess:
         self.listening: set[tuple[str, str, int]] = set()
         self.signals: dict[str, int] = {}
         """How many events there are of each signal that reached it."""
+        self.memory_executed = 0
+        """How many events there are of memory that it made executable."""
         self.memory_files: bool = parent.memory_files if parent else False
         """It, or the process it was forked from, had made a memfd."""
 

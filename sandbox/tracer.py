@@ -29,6 +29,7 @@ CALLS: tuple[str, ...] = (
     *("connect", "bind", "listen", "accept", "accept4", "sendto", "sendmsg", "sendmmsg"),
     *("recvmsg", "recvmmsg"),  # Descriptors arrive by them (SCM_RIGHTS).
     *("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal", "memfd_create"),
+    *("mprotect", "pkey_mprotect"),
     *("setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid"),
     *("setgroups", "capset", "personality"),
 )

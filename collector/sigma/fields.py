@@ -265,6 +265,16 @@ CATEGORIES: tuple[Category, ...] = (
         ours=True,
     ),
     Category("memory_file", (ev.MemoryFile,), (field("Name", "name", "name given to memfd_create"),), ours=True),
+    Category(
+        "memory_exec",
+        (ev.MemoryExec,),
+        (
+            field("Call", "call", "`mprotect` or `pkey_mprotect`"),
+            field("Size", "size", "bytes"),
+            field("Writable", "writable", "the memory can be written to as well"),
+        ),
+        ours=True,
+    ),
     Category("kernel_call", (ev.KernelCall, ev.NamespaceChange, ev.MountChange, ev.CredentialChange), _CALL, ours=True),
     Category(
         "namespace",

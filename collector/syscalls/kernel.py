@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from collector.events import KernelCall, ProcessAccess, ProcessSignal, Source
+from collector.events import KernelCall, MemoryExec, ProcessAccess, ProcessSignal, Source
 from collector.strace import Descriptor
 from collector.syscalls.paths import absolute, decoded
 
@@ -23,6 +23,9 @@ _HARMLESS_SIGNALS: Final = frozenset({b"0", b"SIGCHLD", b"SIGCONT", b"SIGWINCH",
 _EVERYONE: Final = -1
 _SENDER: Final = re.compile(rb"[{ ]si_pid=(-?[0-9]{1,10})(?: /\* ([0-9]{1,10}) in strace's PID NS \*/)?[,}]")
 _CODE: Final = re.compile(rb"[{ ]si_code=([A-Z_]{1,40})[,}]")
+_SIZE: Final = re.compile(rb"[0-9]{1,18}\Z")
+_MOST_MEMORY: Final = 8
+"""Of one process: a just-in-time compiler's must not fill the evidence."""
 _MOST_SIGNALS: Final = 8
 """Of one kind, of one process: a timer's must not fill the evidence."""
 
@@ -92,6 +95,21 @@ def _accessed(place: int) -> Handler:
         return True
 
     return handle
+
+
+def _protected(step: Step) -> bool:
+    flags = step.word(2)
+    process = step.process
+    if b"PROT_EXEC" in flags and process.memory_executed < _MOST_MEMORY:
+        process.memory_executed += 1
+        size = step.word(1)
+        step.emit(
+            MemoryExec,
+            call=step.call.name,
+            size=int(size) if _SIZE.match(size) else 0,
+            writable=b"PROT_WRITE" in flags,
+        )
+    return True
 
 
 def _ptrace(step: Step) -> bool:
@@ -190,6 +208,8 @@ HANDLERS: Final[dict[str, Handler]] = {
     "chdir": _chdir,
     "fchdir": _fchdir,
     "ptrace": _ptrace,
+    "mprotect": _protected,
+    "pkey_mprotect": _protected,
     "process_vm_readv": _accessed(0),
     "process_vm_writev": _accessed(0),
     "pidfd_getfd": _pidfd_getfd,

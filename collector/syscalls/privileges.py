@@ -36,6 +36,11 @@ def namespaces(flags: bytes) -> tuple[str, ...]:
     return tuple(_NAMESPACES[flag] for flag in flags.split(b"|") if flag in _NAMESPACES)
 
 
+def gives_up(capset: bytes) -> bool:
+    """Whether a capset with these arguments leaves no capability, nor the right to one."""
+    return _CAPABILITY.search(capset) is None
+
+
 def _unshare(step: Step) -> bool:
     flags = step.word(0)
     if step.succeeded and b"CLONE_NEWPID" in flags:
@@ -71,8 +76,7 @@ def _setgroups(step: Step) -> bool:
 
 
 def _capset(step: Step) -> bool:
-    gains = _CAPABILITY.search(step.call.raw) is not None
-    step.emit(CredentialChange, call="capset", args=decoded(step.call.raw), root=gains)
+    step.emit(CredentialChange, call="capset", args=decoded(step.call.raw), root=not gives_up(step.call.raw))
     return True
 
 

@@ -166,7 +166,7 @@ class _Reader:
             if self._root is None and programs.is_command(step, self._argv):
                 self._root = process
                 process.ours, process.started, process.parent = True, call.ts, None
-            elif self._root is not None and call.ts > self._root.started and not _closes_descriptors(step):
+            elif self._root is not None and call.ts > self._root.started and not _harmless(step):
                 # By now the pod's own processes only wait. The package may write into the memory of its process 1
                 # (docs/threat-model.md): one that acts was taken over, and its acts are the package's.
                 process.ours = True
@@ -296,9 +296,14 @@ class _Reader:
         self._drain(deque(items))
 
 
-def _closes_descriptors(step: Step) -> bool:
-    """Whether it is how bubblewrap's process 1 begins to close its descriptors, perhaps after the command's start."""
-    return step.call.name == "openat" and step.text(1) == "self/fd" and step.word(2).startswith(b"O_RDONLY")
+def _harmless(step: Step) -> bool:
+    """Whether bubblewrap's process 1 gives up its rights and descriptors so, perhaps after the command's start."""
+    call = step.call
+    if call.name == "openat":
+        return step.text(1) == "self/fd" and step.word(2).startswith(b"O_RDONLY")
+    if call.name == "fcntl":
+        return step.word(1) in {b"F_GETFL", b"F_GETFD", b"F_SETFD"}
+    return call.name == "capset" and privileges.gives_up(call.raw)
 
 
 def _clone_flags(step: Step) -> bytes | None:

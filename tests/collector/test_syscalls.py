@@ -30,9 +30,22 @@ def test_a_root_with_another_argument_is_not_the_root() -> None:
     assert not read("", argv=(*ROOT[:2], "pass\udcff")).root_seen
 
 
-def test_process_one_may_close_its_descriptors_after_the_root_began() -> None:
+def test_process_one_may_give_up_rights_and_descriptors_after_the_root_began() -> None:
     closing = 'openat(3</proc>, "self/fd", O_RDONLY|O_NONBLOCK|O_CLOEXEC|O_DIRECTORY) = 5</proc/19/fd>'
-    assert len(read([call(19, 1, closing), call(19, 2, "+++ exited with 0 +++")]).events) == 1
+    lines = [
+        "capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=0, permitted=0, inheritable=0}) = 0",
+        closing,
+        "fcntl(5</proc/19/fd>, F_GETFL) = 0x18800 (flags O_RDONLY|O_NONBLOCK|O_LARGEFILE|O_DIRECTORY)",
+        "fcntl(5</proc/19/fd>, F_SETFD, FD_CLOEXEC) = 0",
+        "+++ exited with 0 +++",
+    ]
+    assert len(read(call(19, at, line) for at, line in enumerate(lines, 1)).events) == 1
+
+
+def test_process_one_that_asks_for_a_capability_was_taken_over() -> None:
+    some = "{effective=1<<CAP_SYS_ADMIN, permitted=0, inheritable=0}"
+    trace = read(call(19, 1, f"capset({{version=_LINUX_CAPABILITY_VERSION_3, pid=0}}, {some}) = 0"))
+    assert [(row["kind"], row["pid"]) for row in told(trace.events)] == [("process.credentials", 19)]
 
 
 def test_a_process_of_the_pod_that_acts_after_the_root_began_was_taken_over() -> None:

@@ -98,6 +98,24 @@ def test_a_signal_is_told_with_its_sender_by_the_tracers_number() -> None:
     ]
 
 
+def test_memory_that_becomes_executable() -> None:
+    assert rows(
+        "mprotect(0x7f9b6aa00000, 4096, PROT_READ) = 0",
+        "mprotect(0x7f9b6aa00000, 4096, PROT_READ|PROT_EXEC) = 0",
+        "pkey_mprotect(0x7f9b6aa00000, 8192, PROT_READ|PROT_WRITE|PROT_EXEC, -1) = 0",
+        "mprotect(0x7f9b6aa00000, 18446744073709551615, PROT_EXEC) = -1 ENOMEM (Cannot allocate memory)",
+    ) == [
+        {"kind": "memory.exec", "pid": 20, "call": "mprotect", "size": 4096},
+        {"kind": "memory.exec", "pid": 20, "call": "pkey_mprotect", "size": 8192, "writable": True},
+        {"kind": "memory.exec", "pid": 20, "call": "mprotect", "errno": "ENOMEM"},
+    ]
+
+
+def test_a_compilers_memory_does_not_fill_the_evidence() -> None:
+    found = rows(*(f"mprotect(0x7f9b6aa00000, {size}, PROT_READ|PROT_EXEC) = 0" for size in range(4096, 5096)))
+    assert len(found) == 8
+
+
 def test_a_timers_signals_do_not_fill_the_evidence() -> None:
     alarms = ["--- SIGALRM {si_signo=SIGALRM, si_code=SI_KERNEL} ---"] * 100
     found = rows(*alarms, "--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_TKILL, si_pid=2, si_uid=1000} ---")
