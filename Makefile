@@ -14,6 +14,8 @@ DEMO := build/demo
 FUZZ_RUNS ?= 1000000
 DEMO_PACKAGE ?= pkg:pypi/six
 DEMO_SAMPLE ?= install-exfil-https
+# Tests mostly wait, for sleeps, limits and starting pods: two more processes than processors.
+TEST_PROCESSES ?= $(shell echo $$(($$(nproc) + 2)))
 
 .PHONY: help
 help: ## Explain the targets (the default)
@@ -70,7 +72,7 @@ demo: setup
 test: ## Set up, then run every test
 test: setup
 	@.ci/debian-packages curl:curl vagrant:vagrant
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses '$(TEST_PROCESSES)' --dist loadgroup --no-loadscope-reorder
 
 .PHONY: soak
 soak: ## 200 runs in a row, 50 of them killed: does anything stay behind? (about ten minutes)

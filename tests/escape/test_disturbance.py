@@ -45,7 +45,7 @@ class Disturbance:
     """Statuses that the phase may have; one that hangs must not be among them."""
     told: str
     finding: str = ""
-    seconds: int = 30
+    seconds: int = 240
     survives: bool = False
     """Whether it leaves something behind that outlives its phase."""
 
@@ -94,7 +94,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
         ends=("timed-out",),
         told=_KILL,
         finding="foreign-process-signalled",
-        seconds=3,
+        seconds=6,
     ),
     Disturbance(
         name="kill-the-group-and-the-session",
@@ -165,7 +165,7 @@ while True:
 """,
         ends=("timed-out",),
         told="process.start",
-        seconds=3,
+        seconds=6,
     ),
     Disturbance(
         name="every-descriptor-closed",
@@ -233,7 +233,7 @@ def test_the_pod_stands_and_everything_is_told(
     cache = Settings.from_environment(os.environ).cache
     with _pod(pod, base_image, tmp_path, cache) as (running, evidence):
         phase = _run(running, "import", row.code, mark, row.seconds)
-        after = _run(running, "exercise", "print('still here')", mark, 30)
+        after = _run(running, "exercise", "print('still here')", mark, 240)
         lingered = running.linger(0.5)
         unfinished = running.stop()
         events, findings, unparsed = _told(phase, evidence)
@@ -247,7 +247,7 @@ def test_the_pod_stands_and_everything_is_told(
     assert (lingered.status == "timed-out") is row.survives, lingered
     assert is_told(row.told, events), shown(events)
     assert row.finding in {"", *findings}, shown(events)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while _marked(mark) and time.monotonic() < until:
         time.sleep(0.05)
     assert _marked(mark) == []

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tests.escape.attempt import Attempt
     from tests.escape.stage import Stage
 
+pytestmark = pytest.mark.early
+
 
 @pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name)
 def test_the_attempt_fails_and_is_told(stage: Stage, attempt: Attempt) -> None:

@@ -74,7 +74,7 @@ def _run(code: str, pod: str, directory: Path) -> tuple[dict[str, Any], Bundle]:
     wheel = make_wheel(directory, "trapper", {"trapper.py": code}, {"trapper-says": "trapper:print"})
     profile = directory / "short.yaml"
     text = (profiles_directory() / "pypi.yaml").read_text()
-    shorter = text.replace("exercise: {seconds: 180, each: 10}", "exercise: {seconds: 7, each: 2}")
+    shorter = text.replace("exercise: {seconds: 180, each: 10}", "exercise: {seconds: 12, each: 4}")
     assert shorter != text
     profile.write_text(shorter)
     command = [f"{sys.prefix}/bin/fumehood", "run", "--format=json", "--quiet", "--profile", str(profile)]

@@ -52,7 +52,7 @@ def _phases(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 )
 def test_a_module_without_end_is_told_and_the_run_goes_on(fumehood: Fumehood, tmp_path: Path, body: str) -> None:
     wheel = make_wheel(tmp_path, "endless", {"endless/__init__.py": "", "endless/a.py": body, "endless/b.py": ""})
-    profile = _profile(tmp_path, **{"import": {"seconds": 60, "each": 2}})
+    profile = _profile(tmp_path, **{"import": {"seconds": 120, "each": 4}})
     ran = fumehood.run(wheel, "--profile", profile)
     assert ran.code == 3, ran.err
     report = ran.report
@@ -68,7 +68,7 @@ def test_a_module_without_end_is_told_and_the_run_goes_on(fumehood: Fumehood, tm
 
 def test_a_start_hook_without_end_ends_in_its_phases_budget(fumehood: Fumehood, tmp_path: Path) -> None:
     files = {"stuck.py": "", "stuck.pth": "import time; time.sleep(1000)\n"}
-    profile = _profile(tmp_path, startup={"seconds": 2}, **{"import": {"seconds": 20, "each": 3}})
+    profile = _profile(tmp_path, startup={"seconds": 4}, **{"import": {"seconds": 60, "each": 4}})
     report = fumehood.run(make_wheel(tmp_path, "stuck", files), "--profile", profile).report
     assert report["verdict"] == "inconclusive"
     phases = _phases(report)
@@ -109,7 +109,7 @@ def test_a_daemon_is_watched_in_linger(fumehood: Fumehood, tmp_path: Path) -> No
         "        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'beat', ('203.0.113.4', 99))\n"
     )
     wheel = make_wheel(tmp_path, "daemonic", {"daemonic.py": body})
-    report = fumehood.run(wheel, "--profile", _profile(tmp_path, linger={"seconds": 3})).report
+    report = fumehood.run(wheel, "--profile", _profile(tmp_path, linger={"seconds": 6})).report
     assert _phases(report)["import"]["survivors"] >= 1
     assert any(row["phase"] == "linger" for rows in report["network"].values() for row in rows)
 
@@ -135,7 +135,7 @@ def test_ctrl_c_seals_what_there_is_and_leaves_no_process(fumehood: Fumehood, tm
     processes = psutil.Process(worker.pid).children(recursive=True)
     assert len(processes) >= 5
     worker.send_signal(signal.SIGINT)
-    out, err = worker.communicate(timeout=60)
+    out, err = worker.communicate(timeout=240)
     assert worker.returncode == 3, err
     assert "Traceback" not in err
     report = json.loads(out)
@@ -145,5 +145,5 @@ def test_ctrl_c_seals_what_there_is_and_leaves_no_process(fumehood: Fumehood, tm
     assert phases["exercise"]["status"] == "not-run"
     seen = fumehood("events", fumehood.bundle(), "--phase", "import", "--kind", "file.read").out
     assert b"path=/etc/debian_version" in seen, "what the interrupted phase did is kept"
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == []

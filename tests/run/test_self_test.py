@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -19,6 +18,7 @@ from tests.images.pods import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sandbox.settings import Settings
     from tests.run.conftest import Fumehood
@@ -33,12 +33,22 @@ def _cache_without_an_answer(settings: Settings, place: Path) -> Path:
     return cache
 
 
+_LONG = """
+import sys
+from sandbox.pod import known_program
+known_program.ARGV = (*known_program.ARGV[:-1], known_program.PROGRAM + "\\nimport time; time.sleep(1000)")
+from sandbox.cli import main
+main()
+"""
+"""fumehood whose self-test lasts until it is ended, so that whoever ends it is never too late."""
+
+
 @contextlib.contextmanager
 def _while_it_is_tested(fumehood: Fumehood, settings: Settings, place: Path) -> Iterator[subprocess.Popen[str]]:
     """A run that is in its self-test: its cache has images, and no answer yet."""
     cache = _cache_without_an_answer(settings, place)
     wheel = make_wheel(place, "thing", {"thing.py": ""})
-    command = [Path(sys.executable).with_name("fumehood"), "run", "--format=json", wheel]
+    command = [sys.executable, "-c", _LONG, "run", "--format=json", wheel]
     own = {"FUMEHOOD_BUNDLES": str(fumehood.bundles), "FUMEHOOD_CACHE": str(cache), "FUMEHOOD_POD": "bubblewrap"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **own}
@@ -70,7 +80,7 @@ def test_what_a_killed_self_test_leaves_is_removed_by_the_next_run(
         processes = psutil.Process(worker.pid).children(recursive=True)
         worker.kill()
     assert len(processes) > 1
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == [], "they die with their worker"
     (left,) = fumehood.bundles.glob("*.partial")
     assert [path.name.partition("-test-")[0] for path in left.iterdir() if path.name.startswith("self-")] == ["self"]

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from sandbox.images import BaseImage
 
-pytestmark = pytest.mark.pod
+pytestmark = [pytest.mark.pod, pytest.mark.alone]
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("pod", "runs", "kills"),
     [

@@ -101,7 +101,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any]) 
 
 
 @pytest.mark.pod
-@pytest.mark.timeout(1200)
+@pytest.mark.early
+@pytest.mark.timeout(1800)
 def test_a_fresh_machine_is_ready_after_it(machine: Machine) -> None:
     said = machine.run(f"/{_SOURCE}/.ci/provision")
     assert said.splitlines()[-1].startswith("this machine is ready: ")

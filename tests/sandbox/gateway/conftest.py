@@ -106,7 +106,7 @@ class Pod:
         return f"import socket, ssl, time, json, sys\nCA = {str(self.ca)!r}\n"
 
     def wait_for(self, happened: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 120
         while not happened():
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -116,7 +116,7 @@ class Pod:
 
     def records(self, kind: type[R], accept: Callable[[R], bool] = lambda _: True, count: int = 1) -> list[R]:
         """Wait until as many records of a kind are written, and return all of them."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 120
         while True:
             found: list[R] = [record for record in self.all() if isinstance(record, kind) and accept(record)]
             if len(found) >= count or time.monotonic() > deadline:

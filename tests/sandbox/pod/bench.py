@@ -27,6 +27,10 @@ StartPod: TypeAlias = "Callable[..., AbstractContextManager[Bench]]"
 """Takes limits by name, gives a started pod."""
 
 
+PATIENCE = 240
+"""Budget in seconds of a phase that ends by itself: no machine is too busy for that."""
+
+
 class Bench:
     """A started pod, its directory, and a short way to run a command in it."""
 
@@ -35,12 +39,12 @@ class Bench:
         self.directory = directory
         self._count = 0
 
-    def run(self, *argv: str, seconds: int = 20) -> Phase:
+    def run(self, *argv: str, seconds: int = PATIENCE) -> Phase:
         self._count += 1
         command = PhaseCommand(name=f"p{self._count}", argv=argv, budget=PhaseBudget(seconds=seconds))
         return self.pod.run(command, print)
 
-    def python(self, code: str, seconds: int = 20) -> Phase:
+    def python(self, code: str, seconds: int = PATIENCE) -> Phase:
         return self.run("/usr/bin/python3", "-c", code, seconds=seconds)
 
     def output(self, phase: Phase, stream: str = "stdout") -> str:

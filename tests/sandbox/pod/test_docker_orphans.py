@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sandbox.images import BaseImage
     from sandbox.settings import Settings
 
-pytestmark = [pytest.mark.docker, pytest.mark.pod]
+pytestmark = [pytest.mark.docker, pytest.mark.pod, pytest.mark.alone]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def contain(client: DockerClient, base_image: BaseImage) -> Iterator[Callable[..
         made.append(container)
         container.start()
         if ended:
-            container.wait(timeout=20)
+            container.wait(timeout=120)
         return str(container.name)
 
     yield make
@@ -178,7 +178,7 @@ def test_a_killed_worker_leaves_nothing_after_the_next_start(
         worker.stdout.close()
     removed = labels.remove_orphans(client)
     assert ours["tracee"] in removed.containers
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     # The gateway's container removes itself, as its input has ended; who comes first is open.
     while set(ours.values()) & _present(client) and time.monotonic() < until:
         time.sleep(0.1)

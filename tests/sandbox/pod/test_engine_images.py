@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sandbox.images import BaseImage
 
-pytestmark = [pytest.mark.docker, pytest.mark.pod]
+pytestmark = [pytest.mark.docker, pytest.mark.pod, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -138,11 +138,11 @@ def test_bait_and_secrets_stand_on_no_command_line(start_pod: StartPod, pod_name
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        phase = bench.run("/bin/sh", "-c", "env; sleep 1")
+        phase = bench.run("/bin/sh", "-c", "env; sleep 4")
         stop.set()
         watcher.join()
         if pod_name != "docker-runsc":  # whose processes are inside its own kernel
-            assert any("sleep 1" in line for line in ours), "the watcher saw the phase's own processes"
+            assert any("sleep 4" in line for line in ours), "the watcher saw the phase's own processes"
         planted = [line.split("=", 1)[1] for line in bench.output(phase).splitlines() if line.startswith("AWS_SECRET")]
         assert planted, "the bait is in the environment"
         assert not any(value in line for value in planted for line in ours)

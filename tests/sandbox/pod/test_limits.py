@@ -53,15 +53,17 @@ def _pod_processes(bench: Bench) -> list[psutil.Process]:
 def test_a_phase_without_end_is_ended_and_the_next_one_runs(start_pod: StartPod, pod_name: str, code: str) -> None:
     if pod_name == "docker-runsc" and "fork() for" in code:
         pytest.skip("gVisor of 2022 hangs when many traced processes are killed at once (docs/docker.md)")
+    # Time enough to come to what it does, however busy the machine is.
+    seconds = 8 if pod_name == "docker-runsc" else 4
     with start_pod(processes=128, output_kb=64) as bench:
-        phase = bench.python(code, seconds=2)
+        phase = bench.python(code, seconds=seconds)
         if pod_name == "docker-runsc" and "os.fork()\n  except" in code:
             # Its limit of processes holds, or the runner's does, or the sandbox hangs and is ended.
             assert phase.status in {"killed", "timed-out"}
             assert _names(phase) in {("processes",), ()}
             return
         assert phase.status == "timed-out"
-        assert phase.reason == "not finished after 2 s"
+        assert phase.reason == f"not finished after {seconds} s"
         assert phase.output_truncated is ("os.write" in code)
         for stream in ("stdout", "stderr"):
             assert len(bench.output(phase, stream)) <= 64 * 1024
@@ -73,7 +75,7 @@ def test_a_phase_without_end_is_ended_and_the_next_one_runs(start_pod: StartPod,
 
 def test_a_trace_over_its_limit_ends_the_phase_and_is_incomplete(start_pod: StartPod) -> None:
     with start_pod(trace_mb=1) as bench:
-        phase = bench.python("while True:\n  try: open('/nowhere')\n  except OSError: pass", seconds=60)
+        phase = bench.python("while True:\n  try: open('/nowhere')\n  except OSError: pass", seconds=240)
         assert phase.status == "killed"
         (hit,) = phase.limits
         assert (hit.name, hit.limit, hit.unit, hit.ended) == ("trace", 1 << 20, "bytes", True)
@@ -99,7 +101,7 @@ def test_a_pod_whose_gateway_dies_ends_and_says_so(start_bubblewrap: StartPod) -
         assert before.status == "completed"
         (gateway,) = (p for p in _pod_processes(bench) if "sandbox.gateway" in p.cmdline() and not p.children())
         gateway.kill()
-        phase = bench.python("import time; time.sleep(1000)", seconds=30)
+        phase = bench.python("import time; time.sleep(1000)", seconds=240)
         assert phase.status in {"killed", "failed"}
         assert phase.limits == (), "it was no limit"
         assert phase.trace_complete is False
@@ -116,11 +118,11 @@ def test_exit_codes_and_programs_that_cannot_start(start_pod: StartPod) -> None:
 
 def test_survivors_are_watched_until_linger_ends_then_nothing_is_left(start_pod: StartPod, pod_name: str) -> None:
     with start_pod() as bench:
-        late = "time.sleep(1); open('/tmp/late', 'w'); time.sleep(1000)"
+        late = "time.sleep(3); open('/tmp/late', 'w'); time.sleep(1000)"
         daemon = f"import os, time\nif os.fork() == 0:\n  os.setsid()\n  {late}"
         phase = bench.python(daemon)
         assert (phase.status, phase.survivors) == ("completed", 1)
-        linger = bench.pod.linger(3)
+        linger = bench.pod.linger(7)
         assert linger.status == "timed-out", "what it would have done next, nobody has seen"
         assert "1 processes had outlived their phase" in linger.reason
         lines = [line for line in bench.trace(phase).splitlines() if '"/tmp/late"' in line]
@@ -129,7 +131,7 @@ def test_survivors_are_watched_until_linger_ends_then_nothing_is_left(start_pod:
         processes = _pod_processes(bench) if pod_name == "bubblewrap" else []
         assert processes or pod_name != "bubblewrap"
         assert bench.pod.stop() == ()
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == []
 
 
@@ -194,7 +196,7 @@ def _crash(tmp_path: Path, settings: Settings, end: signal.Signals) -> list[psut
     worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         line = next(line for line in worker.stdout if line.startswith("init"))
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while len(processes := psutil.Process(worker.pid).children(recursive=True)) < 10 and time.monotonic() < until:
             time.sleep(0.05)
         processes += psutil.Process(int(line.split()[1])).children(recursive=True)
@@ -202,7 +204,7 @@ def _crash(tmp_path: Path, settings: Settings, end: signal.Signals) -> list[psut
         os.kill(worker.pid, end)
     finally:
         worker.kill() if end is signal.SIGKILL else None
-        worker.wait(timeout=30)
+        worker.wait(timeout=120)
         worker.stdout.close()
     return processes
 
@@ -211,7 +213,7 @@ def _crash(tmp_path: Path, settings: Settings, end: signal.Signals) -> list[psut
 @pytest.mark.usefixtures("base_image")
 def test_nothing_is_left_of_a_pod_whose_worker_ends(settings: Settings, tmp_path: Path, end: signal.Signals) -> None:
     processes = _crash(tmp_path, settings, end)
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == []
     left = [path for path in (tmp_path / "bundles").iterdir() if path.is_dir()]
     assert [path.name for path in left] == (["crashing.partial"] if end is signal.SIGKILL else [])

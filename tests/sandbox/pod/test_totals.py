@@ -87,7 +87,7 @@ def test_processor_time_of_ended_processes_counts(start_pod: StartPod, *, ignore
         "  except ChildProcessError: pass"
     )
     with start_pod(cpu_seconds=2) as bench:
-        phase = bench.python(code, seconds=60)
+        phase = bench.python(code, seconds=240)
         assert phase.status == "killed"
         (hit,) = phase.limits
         assert (hit.name, hit.limit, hit.unit, hit.ended) == ("cpu", 2, "seconds", True)
@@ -99,7 +99,7 @@ def test_processor_time_of_ended_processes_counts(start_pod: StartPod, *, ignore
 
 def test_processor_time_of_one_process(start_pod: StartPod) -> None:
     with start_pod(cpu_seconds=1) as bench:
-        phase = bench.python("while True: pass", seconds=60)
+        phase = bench.python("while True: pass", seconds=240)
         assert (phase.status, [hit.name for hit in phase.limits]) == ("killed", ["cpu"])
         _next_phase_runs(bench)
 
@@ -132,7 +132,7 @@ def test_processes_that_the_kernel_refuses_are_told(start_pod: StartPod, pod_nam
 
 
 def test_many_processes_below_the_limit_are_no_hit(start_bubblewrap: StartPod) -> None:
-    code = "import os, time\nchildren = [os.fork() for _ in range(5)]\ntime.sleep(1)\nos.wait() if all(children) else 0"
+    code = "import os, time\nchildren = [os.fork() for _ in range(5)]\ntime.sleep(4)\nos.wait() if all(children) else 0"
     with start_bubblewrap(processes=128) as bench:
         phase = bench.python(code)
         assert phase.limits == ()
@@ -146,7 +146,7 @@ def test_a_full_disk_of_the_pod_is_told(start_pod: StartPod, pod_name: str) -> N
         "  with open('/tmp/big', 'wb', 0) as big:\n"
         "    while True: big.write(b'x' * 65536)\n"
         "except OSError as error: print(error.errno, flush=True)\n"
-        "time.sleep(1); os.remove('/tmp/big')"
+        "time.sleep(3); os.remove('/tmp/big')"
     )
     with start_pod(disk_mb=32) as bench:
         phase = bench.python(code)
@@ -169,10 +169,10 @@ def test_a_pod_without_room_for_another_file_is_full_too(start_bubblewrap: Start
         "  while True:\n"
         "    open(f'/tmp/{number}', 'w').close(); number += 1\n"
         "except OSError as error: print(error.errno, flush=True)\n"
-        "time.sleep(1)"
+        "time.sleep(3)"
     )
     with start_bubblewrap(disk_mb=64, trace_mb=1000) as bench:
-        phase = bench.python(code, seconds=120)
+        phase = bench.python(code, seconds=240)
         assert bench.output(phase) == "28\n"
         assert [hit.name for hit in phase.limits] == ["disk"]
 
@@ -223,7 +223,7 @@ def test_connections_over_their_limit_are_counted_in_their_phase(start_pod: Star
     )
     with start_pod(connections=4) as bench:
         quiet = bench.python(code.format(4))
-        time.sleep(0.5)
+        time.sleep(2)  # The gateway learns that its clients have gone.
         loud = bench.python(code.format(11))
         assert (quiet.status, loud.status) == ("completed", "completed")
         assert bench.output(loud) == "7\n"
@@ -250,11 +250,12 @@ def test_network_records_over_their_limit_are_counted_in_their_phase(start_pod: 
 
 
 def test_what_a_phase_left_is_ended_at_the_limits_and_told_where_it_happens(start_pod: StartPod) -> None:
-    code = "import os, time\nif os.fork() == 0:\n  os.setsid(); time.sleep(0.5)\n  while True: pass"
+    lock = "import fcntl, os, time\nfile = open('/tmp/lock', 'w')\nfcntl.flock(file, fcntl.LOCK_EX)\n"
     with start_pod(cpu_seconds=1) as bench:
-        left = bench.python(code)
+        left = bench.python(f"{lock}if os.fork() == 0:\n  os.setsid(); time.sleep(0.5)\n  while True: pass")
         assert (left.status, left.survivors, left.limits) == ("completed", 1, ())
-        current = bench.python("import time; time.sleep(4)")
+        # It has the lock when what was left, which had it, has been ended, however long that takes here.
+        current = bench.python(f"{lock}time.sleep(2)", seconds=240)
         assert current.status == "completed", "it has done nothing"
         (hit,) = current.limits
         assert (hit.name, hit.what, hit.ended) == ("cpu", f"left by {left.name}", False)
@@ -266,10 +267,10 @@ def test_what_lingers_is_held_to_the_limits(start_pod: StartPod) -> None:
     with start_pod(**_LITTLE) as bench:
         phase = bench.python(code)
         assert phase.survivors == 1
-        linger = bench.pod.linger(30)
+        linger = bench.pod.linger(240)
         (hit,) = linger.limits
         assert (hit.name, hit.what) == ("memory", f"left by {phase.name}")
-        assert linger.ended - linger.started < 25
+        assert linger.ended - linger.started < 200
         assert bench.pod.stop() == (), "the trace is whole"
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.pod
 _ROOT = Path(__file__).resolve().parents[3]
 _LIMITS = {"memory_mb": 160, "address_mb": 4096, "disk_mb": 32, "processes": 64, "cpu_seconds": 2}
 _CODES = {
-    "quiet": "import time; kept = b'x' * (40 << 20); time.sleep(1)",
+    "quiet": "import time; kept = b'x' * (40 << 20); time.sleep(2)",
     "memory": "import os, time\nfor _ in range(4): os.fork() or (b'x' * (60 << 20), time.sleep(999))\ntime.sleep(999)",
     "shared": "import os, time\nkept = b'x' * (80 << 20)\n[os.fork() for _ in range(2)]\ntime.sleep(2)",
     "cpu": (
@@ -45,7 +45,7 @@ _CODES = {
         "try:\n"
         "  with open('/tmp/big', 'wb', 0) as big:\n"
         "    while True: big.write(b'x' * 65536)\n"
-        "except OSError: time.sleep(1)\n"
+        "except OSError: time.sleep(3)\n"
         "os.remove('/tmp/big')"
     ),
     "after": "print('the run goes on')",
@@ -66,7 +66,7 @@ def _observe(directory: Path, rootfs: Path, python: str) -> _Seen:
     image = BaseImage(rootfs=rootfs, image=described, default_index_url="", registry_hosts=())
     with BubblewrapPod(make_plan(image, directory, **_LIMITS), evidence) as pod:
         bench = Bench(pod, evidence)
-        phases = {name: bench.python(code, seconds=60) for name, code in _CODES.items()}
+        phases = {name: bench.python(code, seconds=240) for name, code in _CODES.items()}
         return _Seen(owner=os.getuid(), phases=phases, samples=pod.samples())
 
 
