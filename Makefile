@@ -72,7 +72,7 @@ demo: setup
 test: ## Set up, then run every test
 test: setup
 	@.ci/debian-packages curl:curl vagrant:vagrant
-	@$(BIN)/python -m pytest --numprocesses '$(TEST_PROCESSES)' --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses '$(TEST_PROCESSES)' --dist loadscope --no-loadscope-reorder
 
 .PHONY: soak
 soak: ## 200 runs in a row, 50 of them killed: does anything stay behind? (about ten minutes)

@@ -10,12 +10,12 @@ from hypothesis import settings as hypothesis_settings
 
 from sandbox import images
 from sandbox.settings import Settings
-from tests.side_by_side import pytest_collection_modifyitems, pytest_runtest_protocol
+from tests.side_by_side import pytest_collection_modifyitems, pytest_runtest_protocol, pytest_xdist_make_scheduler
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 # No test is timed. CI tries the same examples each time, so that a red run is a change's fault; people explore.
 hypothesis_settings.register_profile("ci", deadline=None, derandomize=True)

@@ -1,51 +1,52 @@
 """Lets the suite run in several processes at once (pytest-xdist): `make test` does, a plain `pytest` need not.
 
-What is expensive to prepare is prepared once, as the tests that share it go to one process. What counts or removes
-things of the whole machine, which other tests make at the same time, is marked `alone`: it waits until they have ended,
-and they wait for it.
+A file's tests stay in one process, which prepares what they share once; but those that are long and have nothing in
+common go where there is room. What counts or removes things of the whole machine, which other tests make at the same
+time, is marked `alone`: it waits until they have ended, and they wait for it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-_CHEAP = frozenset({"base_image", "_machine", "pod"})
-"""Fixtures that live long and cost nothing when they are made again."""
-_SHARED = ("session", "package", "module")
+_APART = re.compile(
+    r"tests/(run|sandbox/pod|images)/test_(?!installed_wheel|ordinary_user|totals_of_a_user|docker_orphans|engine_images)"
+    r"|tests/escape/test_(disturbance|traps)[.]py"
+)
+"""Node ids of tests that are long and share nothing."""
+_STAGE = re.compile(r"tests/escape/test_escape[.]py::.*\[(docker-[a-z]+|bubblewrap-of-a-user|bubblewrap)")
+"""All attempts of the escape suite are made in one run of each kind of pod."""
 
 
-@pytest.hookimpl(tryfirst=True)
+class _Scheduling(LoadScopeScheduling):
+    """Knows which tests belong together by their node ids, all that the process that hands them out ever sees."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if stage := _STAGE.match(nodeid):
+            return stage[1]
+        return nodeid if _APART.match(nodeid) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduling:
+    """How tests are handed out."""
+    return _Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares something; begin with what takes longest, so that nobody waits for it at the end."""
-    for item in items:
-        name = _shared(item)
-        if name and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(name))
+    """Begin with what takes longest, so that nobody waits for it at the end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: item.get_closest_marker("early") is None)
-
-
-def _shared(item: pytest.Item) -> str:
-    """What a test has in common with others, by name; empty when there is nothing of the kind."""
-    function = item if isinstance(item, pytest.Function) else None
-    if function is None:
-        return ""
-    told = set()
-    parameters = function.callspec.params if hasattr(function, "callspec") else {}
-    for name, definitions in function._fixtureinfo.name2fixturedefs.items():
-        definition = definitions[-1]
-        if name not in _CHEAP and definition.scope in _SHARED and definition.baseid:
-            told.add(f"{definition.baseid.replace('/', '.')}:{name}:{parameters.get(name, '')}")
-    return " ".join(sorted(told))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -12,7 +12,7 @@ from tests.packages.conftest import Observed, rules_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.pod
+pytestmark = [pytest.mark.pod, pytest.mark.early]
 
 ROWS = [(family, row) for family in build.families() for row in build.emulations(family)]
 NAMES = [row.name for _, row in ROWS]
