@@ -72,7 +72,9 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
         if pending and pid in pending:
             yield _unfinished(pending.pop(pid))
         name, arguments, result, annotation, errno, outer, unfinished = shape
-        yield Call(number, int(pid), float(ts), name, arguments, result, annotation, errno, outer, unfinished, number)
+        yield Call(
+            number, int(pid), float(ts.decode()), name, arguments, result, annotation, errno, outer, unfinished, number
+        )
     for left in pending.values():
         yield _unfinished(left)
 
@@ -93,9 +95,9 @@ def _line(begun: re.Match[bytes], text: bytes, number: int, pending: dict[bytes,
         if pid in pending:
             yield _unfinished(pending.pop(pid))
         code = 0 if match[1] is None else int(match[1])
-        yield Exit(number, int(pid), float(ts), code, (match[2] or b"").decode("ascii"))
+        yield Exit(number, int(pid), _seconds(ts), code, (match[2] or b"").decode("ascii"))
     else:
-        remark = _remark(int(pid), float(ts), text, number)
+        remark = _remark(int(pid), _seconds(ts), text, number)
         if isinstance(remark, Note) and remark.kind == "superseded":
             yield from _superseded(remark, pending)
         yield remark
@@ -145,7 +147,7 @@ def _resumed(pid: bytes, match: re.Match[bytes], number: int, pending: dict[byte
         yield Unparsed(begun.line)
         yield Unparsed(number)
         return
-    call = Call(begun.line, int(begun.pid), float(begun.ts), *shape, number)
+    call = Call(begun.line, int(begun.pid), _seconds(begun.ts), *shape, number)
     if begun.executed:
         # strace prints a meaningless result here; the pid changes only when the program was replaced.
         call = msgspec.structs.replace(call, pid=int(pid), result=0, errno="")
@@ -175,10 +177,15 @@ def _shape(text: bytes) -> _Shape | None:
     )
 
 
+def _seconds(text: bytes) -> float:
+    # Text is read in a third of the time that bytes take.
+    return float(text.decode())
+
+
 def _number(text: bytes) -> int:
     return int(text, 16) if text[1:2] == b"x" else int(text)
 
 
 def _unfinished(left: _Pending) -> Item:
     shape = _shape(left.text + grammar.KILLED_INSIDE + b") = ?")
-    return Unparsed(left.line) if shape is None else Call(left.line, int(left.pid), float(left.ts), *shape, 0)
+    return Unparsed(left.line) if shape is None else Call(left.line, int(left.pid), _seconds(left.ts), *shape, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from collector.events import KernelCall, NamespaceChange, ProcessExit, ProcessStart, Source
@@ -38,6 +39,7 @@ _FORKS: Final[dict[str, frozenset[int]]] = {
 }
 """Calls that make processes, with their numbers on x86_64 (and x32, less a bit) and i386."""
 
+_IN_ORDER: Final = attrgetter("ts", "source")
 _NUMBER_BITS: Final = 0x3FFFFFFF
 _REFUSED_CALL: Final = re.compile(rb"si_syscall=(?:__NR_)?([0-9A-Za-z_]+)")
 
@@ -63,7 +65,7 @@ def read_trace(
         linger_started: when phase `linger` began, in seconds since the epoch; later events belong to it.
     """
     reader = _Reader(phase, Output(phase.name, source_name, table, linger_started))
-    for item in parse(reader.counted(lines)):
+    for item in parse(lines):
         reader.feed(item)
     return reader.finish()
 
@@ -87,18 +89,20 @@ class _Reader:
         self._foreign: set[int] = set()
         """Threads whose last call came through another interface than x86_64's."""
 
-    def counted(self, lines: Iterable[bytes]) -> Iterable[bytes]:
-        """Passes the lines on and counts those that hold something."""
-        for line in lines:
-            self._lines += line.rstrip(b"\r\n") != b""
-            yield line
-
     def feed(self, item: Item) -> None:
         """Takes the next item of the trace."""
+        self._lines += 1
         if isinstance(item, Unparsed):
             self._lost(item.line)
-        else:
-            self._drain(deque([item]))
+            return
+        if isinstance(item, Call):
+            # Each line that holds something is the `line` or the `end` of exactly one item.
+            self._lines += 0 != item.end != item.line
+            process = self._table.live.get(item.pid)
+            if process is not None and item.name not in _FORKS:
+                self._call(item, process)
+                return
+        self._drain(deque([item]))
 
     def _drain(self, todo: deque[_Threaded]) -> None:
         """Handles items, and what waited for the threads that they give life to."""
@@ -272,8 +276,8 @@ class _Reader:
             items = self._held.pop(tid, None)
             if items is not None:
                 self._settle(tid, items)
-        events = sorted(self._out.events, key=lambda event: (event.ts, event.source.line if event.source else 0))
-        sends = sorted(self._out.sends, key=lambda send: (send.ts, send.source.line))
+        events = sorted(self._out.events, key=_IN_ORDER)
+        sends = sorted(self._out.sends, key=_IN_ORDER)
         counts = TraceCounts(self._lines, self._unparsed, self._truncated, self._first_unparsed)
         root_ended = self._root is not None and self._root.ended is not None
         return Trace(tuple(events), counts, tuple(sends), self._root is not None, root_ended, self._orphans)

@@ -50,7 +50,7 @@ class Output:
 class Step:
     """A call being turned into events."""
 
-    __slots__ = ("_arguments", "call", "malformed", "out", "process")
+    __slots__ = ("_arguments", "call", "malformed", "out", "process", "whole")
 
     def __init__(self, call: Call, process: LiveProcess, out: Output) -> None:
         self.call = call
@@ -58,6 +58,8 @@ class Step:
         self.out = out
         self.malformed = False
         """The arguments were looked at and are not well formed."""
+        self.whole = False
+        """The arguments were looked at and nothing of them was cut."""
         self._arguments: tuple[Argument, ...] | None = None
 
     @property
@@ -101,15 +103,16 @@ class Step:
 
     def emit(self, build: Callable[..., AnyEvent], *, errno: str | None = None, **fields: object) -> None:
         """Adds an event of this call; `fields` are the event's own, `errno` overrides the call's."""
+        call, out = self.call, self.out
         event = build(
-            ts=self.call.ts,
-            phase=self.phase,
+            ts=call.ts,
+            phase="linger" if call.ts >= out.linger else out.phase,
             pid=self.process.pid,
-            source=self.source,
+            source=Source(out.source, call.line),
             errno=self.errno if errno is None else errno,
             **fields,
         )
-        self.out.events.append(event)
+        out.events.append(event)
 
     def value(self, index: int) -> Value | None:
         """The argument at this place, counted from 0."""
@@ -169,6 +172,8 @@ Handler: TypeAlias = Callable[[Step], bool]
 
 def cut(step: Step) -> bool:
     """Whether strace cut a string or a list in the call's arguments."""
+    if step.whole:
+        return False
     raw = step.call.raw
     if b'"...' not in raw and b", ...]" not in raw:
         return False
