@@ -10,13 +10,13 @@ from collector.actors import TARGET
 from collector.events import AnyEvent
 from collector.manifest import PHASES
 from collector.sigma.correlate import Correlation
-from collector.sigma.fields import getters_by_kind
-from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet, Selection
-from collector.sigma.view import Context, View
+from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet
 from collector.suppressions import Suppression
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from collector.sigma.view import Context
 
 
 _DEPENDENCY: Final = "dependency:"
@@ -73,8 +73,7 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
         One finding for each rule, phase and actor; the gravest first, then in order of phase and of rule name.
         The phase and the actor of a correlation are those of the event that completed it.
     """
-    selections = [selection for rule in rules.rules for selection in _selections(rule)]
-    hits = _evaluate(selections, events, context)
+    hits = rules.index.evaluate(events, context)
     findings: list[Finding] = []
     taken = 0
     for rule in rules.rules:
@@ -88,33 +87,6 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
             taken += 1
         findings += _findings(rule, occurrences, events, context)
     return tuple(sorted(findings, key=_order))
-
-
-def _selections(rule: Rule) -> tuple[Selection, ...]:
-    return tuple(step.selection for step in rule.body.steps) if isinstance(rule.body, Correlation) else (rule.body,)
-
-
-def _evaluate(
-    selections: Sequence[Selection], events: Sequence[AnyEvent], context: Context
-) -> list[list[tuple[int, View]]]:
-    """Give for each selection the events that it matched; an event meets only the selections for its kind."""
-    hits: list[list[tuple[int, View]]] = [[] for _ in selections]
-    plans = {
-        kind: (
-            getters,
-            [(it.predicate, kept.append) for it, kept in zip(selections, hits, strict=True) if kind in it.kinds],
-        )
-        for kind, getters in getters_by_kind().items()
-    }
-    for position, event in enumerate(events):
-        getters, tests = plans[type(event)]
-        if not tests:
-            continue
-        view = View(event, context, getters)
-        for predicate, keep in tests:
-            if predicate(view):
-                keep((position, view))
-    return hits
 
 
 def _findings(

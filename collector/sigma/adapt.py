@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sigma.types import SigmaFieldReference, SigmaString
@@ -12,13 +13,12 @@ from collector.sigma.closed import kinds_that_can
 from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.lists import items_of
 from collector.sigma.plan import fields_in
-from collector.sigma.rule import Selection
 from collector.sigma.taxonomy import ABSENT
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRule
 
-    from collector.sigma.rule import Predicate
+    from collector.sigma.rule import Predicate, Selection
     from collector.sigma.taxonomy import LogSource
     from collector.sigma.view import View
 
@@ -47,7 +47,7 @@ def adapted(rule: SigmaRule, source: LogSource) -> Selection:
         raise RuleError(f"it can match no event that there is: no {source.label} event has what it asks for")
     used = {name for tree in trees for name in fields_in(tree)}
     predicate = _seen(selection.predicate, failed=bool(used & _OUTCOME), installer="Actor" in used)
-    return Selection(selection.kinds, predicate)
+    return replace(selection, predicate=predicate)
 
 
 def _rename(rule: SigmaRule, source: LogSource) -> None:

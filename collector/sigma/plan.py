@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR
 from sigma.types import SigmaFieldReference, SigmaRegularExpression
 
+from collector.sigma.needs import COARSE
 from collector.sigma.view import View
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
     from collector.events import AnyEvent, Event
     from collector.sigma.view import Context, Getter
-
-_COARSE = frozenset({"Phase", "Actor", "Errno", "Kind", "HostRole", "Initiated", "Protocol"})
-"""Fields that many events agree in."""
 
 
 def fields_in(node: object) -> Iterable[str]:
@@ -81,7 +79,7 @@ def _weight(node: object) -> int:
         return max(map(_weight, node.args))
     if not isinstance(node, ConditionFieldEqualsValueExpression):
         return 1
-    return int(node.field in _COARSE or isinstance(node.value, SigmaRegularExpression))
+    return int(node.field in COARSE or isinstance(node.value, SigmaRegularExpression))
 
 
 def _blank(kind: type[Event]) -> View:

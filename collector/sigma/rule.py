@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from collector.sigma.index import RuleIndex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.events import Event
     from collector.sigma.correlate import Correlation
+    from collector.sigma.needs import Needs
     from collector.sigma.view import View
 
 Predicate: TypeAlias = "Callable[[View], bool]"
@@ -26,6 +30,8 @@ class Selection:
     kinds: frozenset[type[Event]]
     """Classes of the events it can match."""
     predicate: Predicate
+    needs: Needs = None
+    """What an event must have to be worth a try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Skipped(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RuleSet:
     """All rules of a directory, and those by others that were added."""
 
@@ -76,3 +82,13 @@ class RuleSet:
     """SHA-256 in hexadecimal over the sorted relative paths and contents of the files."""
     skipped: tuple[Skipped, ...] = ()
     """Rules by others that cannot run here."""
+
+    @cached_property
+    def index(self) -> RuleIndex:
+        """All selections of the rules, those of a correlation's steps in its place; made once."""
+        return RuleIndex([selection for rule in self.rules for selection in selections_of(rule)])
+
+
+def selections_of(rule: Rule) -> tuple[Selection, ...]:
+    """Give what a rule looks for in single events: one selection, or that of each step."""
+    return (rule.body,) if isinstance(rule.body, Selection) else tuple(step.selection for step in rule.body.steps)
