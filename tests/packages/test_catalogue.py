@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.packages import build
-from tests.packages.conftest import shipped_rules
+from tests.packages.observe import ROOT, shipped_rules
 from tests.samples.test_samples import HARMLESS, HOST, WATCH
 
 ROWS = [(family, row) for family in build.families() for row in build.emulations(family)]
@@ -88,3 +88,13 @@ def test_the_watcher_sees_what_an_emulation_would_do(tmp_path: Path) -> None:
 def test_what_they_share_names_only_hosts_that_do_not_exist(name: str) -> None:
     text = (build.HERE / "program" / f"emulated_{name}.py").read_text(encoding="utf-8")
     assert [host for host in HOST.findall(text) if not HARMLESS.fullmatch(host)] == []
+
+
+def test_the_page_on_detection_is_about_these_rules() -> None:
+    text = (ROOT / "docs" / "detection.md").read_text(encoding="utf-8")
+    rules = {rule.name for rule in shipped_rules().rules}
+    named = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", text))
+    assert named - rules == set(), "the page names rules that do not exist"
+    assert rules - named == set(), "the page leaves rules out"
+    numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)]
+    assert numbers == list(range(1, 73))

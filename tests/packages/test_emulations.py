@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.packages import build
-from tests.packages.conftest import Observed, rules_for
+from tests.packages.observe import Observed, rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
