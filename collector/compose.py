@@ -10,6 +10,7 @@ import msgspec
 from collector import attack
 from collector.attempts import network
 from collector.dropped_report import dropped_report
+from collector.hints import find_hints
 from collector.redact import Redactor, excerpt
 from collector.report import (
     NONE_BY_OTHERS,
@@ -73,6 +74,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
         ),
         processes=tree(timeline.events, redactor),
         dropped=dropped_report(timeline.dropped, redactor) if timeline.dropped else None,
+        hints=find_hints(timeline.events, manifest.home, redactor),
         events=dict(sorted(Counter(kind_of(event) for event in timeline.events).items())),
         manifest=_run(manifest, bait, rules_digest, sigma, suppressed.digest),
     )

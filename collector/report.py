@@ -10,6 +10,7 @@ import msgspec
 from collector.attempts import Network
 from collector.dropped_report import DroppedReport
 from collector.events import Source
+from collector.hints import Hints
 from collector.manifest import Image, Isolation, LimitHit, Package, PhaseStatus, Profile
 from collector.resources import ResourceReport
 from collector.suppressions import Outcome, Suppression
@@ -204,6 +205,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     processes: ProcessTree
     dropped: DroppedReport | None = None
     """What the package left on the file system; `null` for a bundle that is older than such lists."""
+    hints: Hints
+    """What it looked for and did not find: what to give it in the next run."""
     events: dict[str, int]
     """Number of events by kind."""
     manifest: RunReport

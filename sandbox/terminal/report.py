@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from collector.limits import words
 from collector.redact import excerpt
 from sandbox.terminal.dropped import render_dropped
+from sandbox.terminal.hints import render_hints
 from sandbox.terminal.network import render_network
 from sandbox.terminal.page import Page
 from sandbox.terminal.processes import render_processes
@@ -59,6 +60,7 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
     render_network(page, report.network)
     render_dropped(page, report.dropped, home=report.manifest.home)
     render_processes(page, report.processes, home=report.manifest.home, short=report.verdict == "clean")
+    render_hints(page, report.hints)
     page.heading("Phases")
     page.rows([_phase(page, phase) for phase in report.phases])
     render_resources(page, report.phases)

@@ -96,6 +96,19 @@ def test_a_clean_report_is_short() -> None:
     assert len(text.splitlines()) < 45
 
 
+def test_hints_for_the_next_run() -> None:
+    lines = [
+        f"import target {pid} process.exec image=/usr/bin/tool{pid} parent=1 errno=ENOENT" for pid in range(30, 42)
+    ]
+    text = shown(make_report(*lines, "import target 5 file.read path=/home/dev/.env errno=ENOENT"))
+    assert "\nHints for the next run\n  programs that it wanted and did not find:\n" in text
+    assert "    tool30  (import by target)  # traces/import.strace.zst:1\n" in text
+    assert "    and 2 more\n" in text
+    assert "    /home/dev/.env  (import by target)  # traces/import.strace.zst:13\n" in text
+    assert "\n  no shipped profile has what was missing\n" in text
+    assert "Hints" not in shown(make_report())
+
+
 def test_nothing_tried_is_said() -> None:
     text = shown(make_report())
     assert "\nNetwork\n  nothing was tried\n" in text
