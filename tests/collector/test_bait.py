@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import codecs
 import gzip
 import hashlib
+import io
+import itertools
 import json
+import tarfile
+import zipfile
+import zlib
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+import zstandard
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.bait import BaitScanner
+from collector.bait import BaitScanner, Hit
+from collector.bait.needles import MIN_DIFFERENT
 from collector.manifest import Bait
+from tests.collector.encodings import ARMOUR, COMPRESSED, TRANSPORT, encoded, xor
 
 KEY = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYzzTESTKEYa"
 WORDS = "legal winner thank year wave sausage worth useful"
@@ -78,7 +89,6 @@ def test_known_forms(data: bytes, expected: str) -> None:
         KEY.lower().encode(),
         b"\n".join(line.encode() for line in SSH.splitlines()[:2]),
         SSH.splitlines()[-1].encode(),
-        gzip.compress(KEY.encode(), mtime=0),
         b"".join(hashlib.sha256(b"%d" % i).digest() for i in range(3000)),
     ],
 )
@@ -91,7 +101,9 @@ def test_every_bait_and_form_is_listed_once_and_sorted() -> None:
     assert SCANNER.scan(data) == ("aws/base64", "aws/plain", "wallet/plain")
 
 
-VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
+VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40).filter(
+    lambda value: len(set(value)) >= MIN_DIFFERENT
+)
 
 
 @given(VALUES, st.binary(max_size=20), st.binary(max_size=20))
@@ -139,3 +151,177 @@ def test_repeated_and_interleaved_questions_do_not_hide_a_piece() -> None:
 def test_ordinary_names_carry_nothing() -> None:
     names = ["files.example", "www.files.example", "1.2.0.192.in-addr.arpa", "localhost", "", "..", "a..b"]
     assert SCANNER.scan_labels(names) == ((),) * len(names)
+
+
+SECRET = KEY.encode()
+LAYERS = {**ARMOUR, **COMPRESSED, **TRANSPORT, "xor": xor}
+HOSTILE = [
+    *(b"\x1f\x8b\x08\0", b"x\x9c", b"BZh91AY&SY", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"PK\3\4", b"]\0\0\x80\0"),
+    *(b"%41", b"\\u0041", b"\\x41", b"=41=\n", b"A" * 40, b"a" * 40, b"7" * 40, b"1,2," * 20, b"4a:" * 20, b"A\0" * 20),
+]
+
+
+@pytest.mark.parametrize("name", [*ARMOUR, *COMPRESSED, "xor", "url", "url url"])
+def test_each_encoding_is_named(name: str) -> None:
+    data = LAYERS[name](b"\x07me=martin&key=" + SECRET + b"&host=\xfe")
+    # Compressors may keep short data as it is, and then it is also found so.
+    assert f"aws/{name.split(maxsplit=1)[0]}" in SCANNER.scan(b"POST / HTTP/1.1\r\n\r\n", data)
+
+
+@pytest.mark.parametrize("encode", [zlib.compressobj(wbits=-15), zlib.compressobj(level=0, wbits=-15)])
+def test_deflate_without_a_header_is_found_at_the_beginning_of_a_part(encode: Any) -> None:
+    data = encode.compress(b"key=" + SECRET) + encode.flush()
+    assert {"aws/deflate", "aws/plain"} & set(SCANNER.scan(b"POST / HTTP/1.1\r\n\r\n", data))
+    assert {"aws/base64+deflate", "aws/base64"} & set(SCANNER.scan(base64.b64encode(data)))
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (["base64", "gzip"], "base64+gzip"),
+        (["gzip", "base64"], "gzip+base64"),
+        (["base64", "base64"], "base64+base64"),
+        (["hex", "xor"], "hex+xor"),
+        (["xor", "base64"], "xor+base64"),
+        (["xor", "gzip"], "xor+gzip"),
+        (["url", "base64", "gzip"], "base64+gzip"),
+        (["base64", "gzip", "url"], "base64+gzip+url"),
+        (["base64", "xor", "zlib"], "base64+xor+zlib"),
+        (["zip", "base64", "base64"], "zip+base64+base64"),
+        (["base32", "bz2", "hex with escapes"], "base32+bz2+hex"),
+    ],
+)
+def test_a_chain_is_told_from_the_outside_to_the_inside(layers: list[str], expected: str) -> None:
+    data = encoded(b"user=martin&key=" + SECRET + b"\n", [LAYERS[name] for name in layers])
+    assert f"aws/{expected}" in SCANNER.scan(data)
+
+
+def test_text_that_runs_backwards_is_read() -> None:
+    packed = base64.b64encode(gzip.compress(SECRET, mtime=0))[::-1]
+    assert SCANNER.scan(b'{"d": "' + packed + b'"}') == ("aws/reversed+base64+gzip",)
+    assert SCANNER.scan(base64.b64encode(SECRET)[::-1]) == ("aws/reversed+base64",)
+    assert SCANNER.scan(base64.b64encode(SECRET[::-1])) == ("aws/base64+reversed",)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (KEY.encode("utf-16-le"), "utf16"),
+        (base64.b64encode(KEY.encode("utf-16-le")), "base64+utf16"),
+        (base64.b64encode(gzip.compress(SECRET)).decode().encode("utf-16-be"), "utf16+base64+gzip"),
+        (codecs.encode(KEY, "rot13").encode(), "rot13"),
+        (codecs.encode(base64.b64encode(SECRET).decode(), "rot13").encode(), "rot13+base64"),
+        (base64.b85encode(b"xyz" + SECRET), "base85"),
+        (base64.a85encode(SECRET), "base85"),
+        (binascii.b2a_qp(b"x" * 60 + SECRET), "plain"),
+        (json.dumps(base64.encodebytes(b"y" * 30 + SECRET).decode()).encode(), "base64"),
+        ("".join(f"\\u{byte:04x}" for byte in SECRET).encode(), "plain"),
+    ],
+)
+def test_other_forms(data: bytes, expected: str) -> None:
+    assert SCANNER.scan(data) == (f"aws/{expected}",)
+
+
+def test_a_tar_holds_its_members_as_they_are_and_a_compressed_one_does_not() -> None:
+    for mode, expected in (("w", "plain"), ("w:gz", "gzip"), ("w:xz", "xz"), ("w:bz2", "bz2")):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode=mode) as archive:  # type: ignore[call-overload]
+            for number in range(3):
+                member = tarfile.TarInfo(f"{number}.txt")
+                member.size = len(SECRET)
+                archive.addfile(member, io.BytesIO(SECRET))
+        assert SCANNER.scan(out.getvalue()) == (f"aws/{expected}",)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_members_of_zips_are_read_and_the_rest_of_the_archive_too(method: int) -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("first.txt", b"nothing " * 400)
+        archive.writestr("second.txt", SECRET + b" " * 400)
+    assert SCANNER.scan(out.getvalue()) == ("aws/plain" if method == zipfile.ZIP_STORED else "aws/zip",)
+
+
+def test_a_stream_that_was_cut_off_is_read_as_far_as_it_goes() -> None:
+    data = gzip.compress(SECRET + bytes(range(256)) * 40)
+    assert SCANNER.scan(data[: len(data) - 40]) == ("aws/gzip",)
+
+
+TEXT_LAYERS = [*ARMOUR, "url"]
+BYTE_LAYERS = [*COMPRESSED, "xor"]
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> list[str]:
+    """Up to three encodings. Percent-encoding counts as one here; decimal numbers below a xor are not claimed."""
+    chain = draw(st.lists(st.sampled_from(TEXT_LAYERS + BYTE_LAYERS), min_size=1, max_size=3))
+    below_xor = [inner for outer, inner in itertools.pairwise(chain) if outer == "xor"]
+    if {"decimal", "xor"} & set(below_xor) or chain.count("url") > 2:
+        return ["base64", "xor", "gzip"]
+    return chain
+
+
+LONG_VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=60).filter(
+    lambda value: len(set(value)) >= 8
+)
+
+
+@settings(max_examples=300)
+@given(LONG_VALUES, layers(), st.binary(max_size=40), st.binary(max_size=40), st.sampled_from(["", "POST /c\r\n\r\n"]))
+def test_any_composition_of_three_encodings_is_found(
+    value: str, chain: list[str], before: bytes, after: bytes, head: str
+) -> None:
+    scanner = BaitScanner([bait("x", value)])
+    data = encoded(before + value.encode() + after, [LAYERS[name] for name in chain])
+    assert scanner.scan(head.encode(), data)
+    assert scanner.unfinished == 0
+
+
+@given(LONG_VALUES, st.integers(1, 255), st.binary(max_size=60), st.binary(max_size=60))
+def test_every_key_of_a_xor_is_found_amid_other_bytes(value: str, key: int, before: bytes, after: bytes) -> None:
+    assert "x/xor" in BaitScanner([bait("x", value)]).scan(before + xor(value.encode(), key) + after)
+
+
+@given(st.binary(max_size=400), st.lists(st.sampled_from(TEXT_LAYERS + BYTE_LAYERS), max_size=3))
+def test_data_without_bait_is_no_hit(data: bytes, chain: list[str]) -> None:
+    assert SCANNER.scan(encoded(data, [LAYERS[name] for name in chain])) == ()
+
+
+@given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from(HOSTILE)), max_size=12))
+def test_nothing_that_is_sent_is_an_error(parts: list[bytes]) -> None:
+    assert SCANNER.scan(b"".join(parts)) == ()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        zlib.compress(bytes(1 << 20)),
+        gzip.compress(zlib.compress(bytes(1 << 22))),
+        b"\x1f\x8b\x08\0" * 20_000,
+        zstandard.ZstdCompressor().compress(bytes(1 << 24)),
+        b"QUFB" * 40_000,
+    ],
+)
+def test_what_is_more_than_the_budget_is_told_and_never_passed_over(data: bytes) -> None:
+    scanner = BaitScanner([bait("aws", KEY)], message_budget=1 << 16)
+    assert scanner.scan(SECRET + data) == ("aws/plain",)
+    assert scanner.unfinished == 1
+
+
+def test_the_budget_of_the_run_is_shared_by_its_messages() -> None:
+    scanner = BaitScanner([bait("aws", KEY)], run_budget=4_000)
+    packed = gzip.compress(bytes(1000) + SECRET)
+    assert scanner.scan(packed) == ("aws/gzip",)
+    assert scanner.unfinished == 0
+    for _ in range(4):
+        scanner.scan(packed)
+    assert scanner.unfinished >= 1
+
+
+def test_places_of_hits_are_those_in_the_message() -> None:
+    packed = base64.b64encode(gzip.compress(SECRET, mtime=0))
+    hits = SCANNER.hits(b"a=" + SECRET + b"&b=" + packed)
+    assert hits[0] == Hit("aws/plain", 2, 2 + len(SECRET))
+    assert {hit for hit in hits if "gzip" in hit.label} == {
+        Hit("aws/base64+gzip", 5 + len(SECRET), 5 + len(SECRET) + len(packed.rstrip(b"=")))
+    }

@@ -1,0 +1,180 @@
+"""Finds the run's planted secrets in bytes that left the pod, below up to three encodings.
+
+A bait value is unique to the run, so one match is proof. Nothing is decoded for the usual forms: they are searched as
+they stand, all at once (`match`). What plausibly is encoded is then decoded and searched in the same way (`armour`,
+`unpack`, `xor`), within a budget: what is beyond it is told, never passed over in silence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from collector.bait.armour import decoded, utf16
+from collector.bait.blob import Blob, Budget
+from collector.bait.match import Matcher, XorMatcher
+from collector.bait.needles import Needle, needles, values, xor_needles
+from collector.bait.transport import readings, text_of
+from collector.bait.unpack import members
+from collector.bait.xor import unxored
+from collector.labels import joins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from collector.bait.needles import Chain
+    from collector.manifest import Bait
+
+DEPTH: Final = 3
+"""Encodings, one in the other, below which a value is found."""
+MESSAGE_BUDGET: Final = 32 << 20
+"""Bytes that may be made of one message while it is decoded."""
+RUN_BUDGET: Final = 256 << 20
+"""Bytes that may be made of all messages of a run."""
+_MOST_HITS: Final = 10_000
+"""Places of bait that are noted in one message: more prove nothing more."""
+
+
+class Hit(NamedTuple):
+    """A bait in a message."""
+
+    label: str
+    """`name/encoding`, e.g. `aws-secret-access-key/base64+gzip`: the outermost encoding first."""
+    start: int
+    """Where in the message the bait stands, or what it was decoded from."""
+    end: int
+
+
+class BaitScanner:
+    """Searches bytes and DNS names for the baits of one run."""
+
+    def __init__(
+        self, baits: Sequence[Bait], *, message_budget: int = MESSAGE_BUDGET, run_budget: int = RUN_BUDGET
+    ) -> None:
+        """Prepare the search.
+
+        Args:
+            baits: The run's baits; values shorter than `MIN_LENGTH` bytes are not searched.
+            message_budget: Bytes that may be made of one message while it is decoded.
+            run_budget: Bytes that may be made of all messages together.
+        """
+        known = needles(baits)
+        self._matcher = Matcher(known)
+        self._xor = XorMatcher(xor_needles(baits))
+        # The gateway writes names in lower case, and dots may stand anywhere.
+        self._folded = Matcher([needle for needle in map(_folded, known) if needle.data])
+        self._spaces = any(b" " in value for bait in baits for value in values(bait.value))
+        self._searches = bool(known)
+        self._message_budget = message_budget
+        self._left = run_budget
+        self.unfinished = 0
+        """Messages in which not everything was decoded, because a budget was used up."""
+
+    def scan(self, *parts: bytes) -> tuple[str, ...]:
+        """Find baits in a message.
+
+        Args:
+            parts: What was sent, as sent; in parts where it had some (a request's head and body).
+
+        Returns:
+            Sorted `name/encoding`, each once. An encoding is `plain`, or names joined with `+`, the outermost first.
+        """
+        return tuple(sorted({hit.label for hit in self.hits(*parts)}))
+
+    def hits(self, *parts: bytes) -> tuple[Hit, ...]:
+        """Find baits in a message, with their places.
+
+        Args:
+            parts: What was sent, as sent. Places count in them as if `GAP` stood between them.
+
+        Returns:
+            Hits in a fixed order, each once.
+        """
+        if not self._searches:
+            return ()
+        budget = Budget(min(self._message_budget, self._left))
+        allowed = budget.left
+        found: dict[Hit, None] = {}
+        for hit in self._search(Blob.message(parts), (), budget):
+            found[hit] = None
+            if len(found) >= _MOST_HITS:
+                break
+        self._left -= allowed - budget.left
+        self.unfinished += budget.exceeded
+        return tuple(found)
+
+    def scan_labels(self, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """Find baits in DNS names: in one name, or cut in pieces over many names below one parent.
+
+        Args:
+            names: The names asked for in the order of asking, lower case, repetitions included.
+
+        Returns:
+            For each name, in the same order, the sorted `name/encoding` of the baits it carried (a part of).
+        """
+        found: dict[str, set[str]] = {name: set(self.scan(name.encode())) for name in dict.fromkeys(names)}
+        for join in joins(tuple(found)):
+            text = join.text.encode()
+            folded = (Hit(_label(match.needle, ()), match.start, match.end) for match in self._folded.matches(text))
+            for hit in (*folded, *self.hits(text)):
+                for name in join.owners(len(text[: hit.start].decode()), len(text[: hit.end].decode())):
+                    found[name].add(hit.label)
+        return tuple(tuple(sorted(found[name])) for name in names)
+
+    def _search(self, blob: Blob, chain: Chain, budget: Budget) -> Iterator[Hit]:
+        """Yield the hits in a blob and in everything that can be made of it."""
+        if not blob.data:
+            return
+        seen: set[str] = set()
+        yield from self._as_it_stands(blob, chain, "", seen)
+        for layer, below in self._bytes_below(blob, len(chain), budget):
+            yield from self._search(below, (*chain, *layer), budget)
+        if (text := text_of(blob)) is None:
+            return
+        for reading in readings(text, spaces=self._spaces):
+            if not reading.sent:
+                yield from self._as_it_stands(reading.blob, chain, reading.undone, seen)
+            below_it = self._bytes_below(reading.blob, len(chain), budget) if not reading.sent else ()
+            text_below = self._text_below(reading.blob, len(chain), budget) if reading.clean else ()
+            for layer, below in (*below_it, *text_below):
+                yield from self._search(below, (*chain, *layer), budget)
+
+    def _as_it_stands(self, blob: Blob, chain: Chain, undone: str, seen: set[str]) -> Iterator[Hit]:
+        """Yield what needs no decoding. `url` is named only for a value that was nowhere seen without it."""
+        for match in self._matcher.matches(blob.data):
+            needle = match.needle
+            label = _label(needle, chain)
+            if undone and not needle.chain:
+                if label in seen:
+                    continue
+                label = _label(needle, (*chain, undone))
+            seen.add(label)
+            yield Hit(label, *blob.root(match.start, match.end))
+        if len(chain) < DEPTH:
+            for match in self._xor.matches(blob.data):
+                yield Hit(_label(match.needle, (*chain, "xor")), *blob.root(match.start, match.end))
+
+    @staticmethod
+    def _bytes_below(blob: Blob, depth: int, budget: Budget) -> Iterator[tuple[Chain, Blob]]:
+        """Yield what a blob of any bytes decodes to."""
+        if depth < DEPTH:
+            for name, below in members(blob, budget):
+                yield (name,), below
+        # The last encoding of text, or a xor, is found as it stands.
+        if depth < DEPTH - 1:
+            yield from utf16(blob, budget)
+            for below in unxored(blob, budget):
+                yield ("xor",), below
+
+    @staticmethod
+    def _text_below(text: Blob, depth: int, budget: Budget) -> Iterator[tuple[Chain, Blob]]:
+        """Yield what the text in a blob decodes to."""
+        if depth < DEPTH:
+            yield from decoded(text, budget, first=depth == 0, last=depth == DEPTH - 1)
+
+
+def _label(needle: Needle, chain: Chain) -> str:
+    return f"{needle.name}/{'+'.join((*chain, *needle.chain)) or 'plain'}"
+
+
+def _folded(needle: Needle) -> Needle:
+    return Needle(needle.name, needle.chain, needle.data.lower().replace(b".", b""))
