@@ -127,7 +127,11 @@ class Explainer:
     def limits(self) -> tuple[str, ...]:
         """Give the limits that were hit, the gateway's and ours, sorted."""
         names = {located.record.name for located in self._log.dns}
-        return tuple(sorted({*self._log.limits, *([UNJOINED] if len(names) > MAX_NAMES else [])}))
+        found = {*self._log.limits, *([UNJOINED] if len(names) > MAX_NAMES else [])}
+        if number := self._scanner.unfinished:
+            what = "messages or files unpack" if number > 1 else "message or file unpacks"
+            found.add(f"{number} {what} to more than is searched for bait")
+        return tuple(sorted(found))
 
     def named(self, event: AnyEvent) -> AnyEvent:
         """Fill in the host and role of a traced connect or packet.
@@ -200,7 +204,7 @@ class Explainer:
             status=record.status,
             response_size=record.response_size,
             response_type=record.response_type[:MAX_TYPE],
-            bait=self._scanner.scan(_sent(record)),
+            bait=self._scanner.scan(_head(record), record.body),
         )
 
     def _payload(self, located: Located[RawRecord]) -> AnyEvent:
@@ -258,7 +262,7 @@ def _text(data: bytes) -> str:
     return data[: 4 * MAX_TEXT].decode("utf-8", "backslashreplace")[:MAX_TEXT]
 
 
-def _sent(record: HttpRecord) -> bytes:
-    """All that a request carried, with its parts apart."""
+def _head(record: HttpRecord) -> bytes:
+    """All that a request carried before its body, each part in a line of its own."""
     lines = [record.method, record.host, record.target, *(f"{name}: {value}" for name, value in record.headers)]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + record.body
+    return "\r\n".join(lines).encode()

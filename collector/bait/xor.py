@@ -12,14 +12,14 @@ from collector.bait.match import neighbours
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_KEYS: Final = 24
-"""Most keys that are tried on one blob; more are noted as a limit."""
+_KEYS: Final = 16
+"""Most keys that are tried on one piece."""
 _COST: Final = 1024
 """What telling the alphabet of a piece costs of a budget."""
 _SAMPLE: Final = 4096
 """Bytes from the middle of a piece that tell its alphabet."""
 _FEWEST: Final = 10
-"""Different bytes that an alphabet must show for its key to be told: decimal ones show that many."""
+"""Different bytes that an alphabet must show for its key to be told."""
 _ARMOUR: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=%\\:, .~\r\n")
 """What encodings that write bytes as text are made of."""
 _ZLIB: Final = frozenset((0x78 ^ flags) for flags in (0x01, 0x5E, 0x9C, 0xDA))
@@ -49,11 +49,11 @@ def unxored(blob: Blob, budget: Budget) -> Iterator[Blob]:
     for start, piece in blob.pieces():
         end = start + len(piece)
         first, last = bisect_left(magics, (start,)), bisect_left(magics, (end,))
-        keys = dict.fromkeys(key for _, key in magics[first:last])
-        if len(piece) >= _SHORTEST and budget.spend(_COST):
-            keys |= dict.fromkeys((*_by_zlib(piece), *_by_alphabet(piece)))
+        keys = list(dict.fromkeys(key for _, key in magics[first:last]))
         budget.exceeded |= len(keys) > _KEYS
-        for key in list(keys)[:_KEYS]:
+        if len(piece) >= _SHORTEST and budget.spend(_COST):
+            keys += [*_by_zlib(piece), *_by_alphabet(piece)]
+        for key in keys[:_KEYS]:
             if not budget.spend(len(piece)):
                 break
             made.append((blob.root(start, end), piece.translate(bytes(byte ^ key for byte in range(256)))))
@@ -73,11 +73,11 @@ def _by_zlib(piece: bytes) -> Iterator[int]:
         yield piece[0] ^ 0x78
 
 
-def _by_alphabet(piece: bytes) -> Iterator[int]:
+def _by_alphabet(piece: bytes) -> list[int]:
+    """Keys that make the piece text of an encoding; none when too many would, as of few different bytes."""
     quarter = len(piece) // 4
     seen = set(piece[quarter : len(piece) - quarter][:_SAMPLE])
     if not _FEWEST <= len(seen) <= len(_ARMOUR) or seen <= _ARMOUR:
-        return
-    for key in range(1, 256):
-        if all(byte ^ key in _ARMOUR for byte in seen):
-            yield key
+        return []
+    keys = [key for key in range(1, 256) if all(byte ^ key in _ARMOUR for byte in seen)]
+    return keys if len(keys) <= _KEYS else []

@@ -63,7 +63,7 @@ COMMON: tuple[Field, ...] = (
     field(
         "Bait",
         event_only(lambda event: getattr(event, "bait", None)),
-        "list: planted secrets in it, as `name/encoding`",
+        "list: planted secrets in it, as `name/encoding` ([bait](bait.md)); the outermost of several encodings first",
     ),
     field(
         "HostRole",

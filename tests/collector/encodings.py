@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def xor(data: bytes, key: int = 0x5A) -> bytes:
+def xor(data: bytes, key: int = 0xB5) -> bytes:
     return bytes(byte ^ key for byte in data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import msgspec
@@ -329,3 +330,11 @@ def test_more_names_than_are_joined_is_a_limit() -> None:
     log = gateway.read(records([*names, EndRecord(ts=AT, records=len(names))]).splitlines())
     explainer = Explainer(log, make_manifest(real_phases()), BaitScanner([]), [], [])
     assert explainer.limits() == ("names-joined",)
+
+
+def test_a_message_that_unpacks_to_too_much_is_a_limit() -> None:
+    log = gateway.read(records([request(body=zlib.compress(bytes(1 << 20))), EndRecord(ts=AT, records=1)]).splitlines())
+    scanner = BaitScanner(BAITS, message_budget=1 << 16)
+    explainer = Explainer(log, make_manifest(real_phases()), scanner, [], [])
+    assert len(explainer.events()) == 1
+    assert explainer.limits() == ("1 message or file unpacks to more than is searched for bait",)
