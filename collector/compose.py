@@ -72,6 +72,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
         network=network(
             timeline.events, redactor, unparsed=timeline.gateway_unparsed, limits=tuple(timeline.gateway_limits)
         ),
+        capture=timeline.capture.report if timeline.capture else None,
         processes=tree(timeline.events, redactor),
         dropped=dropped_report(timeline.dropped, redactor) if timeline.dropped else None,
         hints=find_hints(timeline.events, manifest.home, redactor),

@@ -46,6 +46,8 @@ def _record_gaps(timeline: Timeline) -> Iterator[str]:
         yield _not_understood(timeline.gateway_unparsed, "the network record")
     for limit in timeline.gateway_limits:
         yield f"the network record is incomplete: {limit}"
+    if timeline.capture:
+        yield from timeline.capture.gaps
     if timeline.dropped:
         yield from timeline.dropped.gaps
     if timeline.resources.unparsed:

@@ -10,6 +10,7 @@ import msgspec
 
 from collector.events import Source
 from collector.records import (
+    CaptureRecord,
     ConnectionRecord,
     DatagramRecord,
     DnsRecord,
@@ -53,6 +54,8 @@ class GatewayLog:
     """What is missing in the record, sorted, each once."""
     losses: tuple[LossRecord, ...] = ()
     """How much is missing, and since when."""
+    capture: CaptureRecord | None = None
+    """What the capture holds, as the gateway says; None in older bundles."""
     unparsed: int = 0
     """Lines that are no record."""
 
@@ -88,6 +91,7 @@ def read(lines: Iterable[bytes], file: str = GATEWAY) -> GatewayLog:
         datagrams=_only(records, DatagramRecord),
         limits=tuple(sorted({*(limit.record.what for limit in _only(records, LimitRecord)), *_missing(records)})),
         losses=tuple(located.record for located in _only(records, LossRecord)),
+        capture=next((located.record for located in _only(records, CaptureRecord)), None),
         unparsed=unparsed,
     )
 

@@ -124,6 +124,16 @@ class LossRecord(Record, frozen=True, kw_only=True, tag="loss"):
     """Bytes of the records not written."""
 
 
+class CaptureRecord(Record, frozen=True, kw_only=True, tag="capture"):
+    """What the capture holds."""
+
+    packets: int
+    omitted: int
+    """Packets left out because it had reached its bound."""
+    ports: tuple[int, ...]
+    """The gateway's own, to which what is dialled is redirected."""
+
+
 class EndRecord(Record, frozen=True, kw_only=True, tag="end"):
     """The gateway ended in order. The last record; without it the file tells less than there was."""
 
@@ -140,6 +150,7 @@ GatewayRecord: TypeAlias = (
     | DatagramRecord
     | LimitRecord
     | LossRecord
+    | CaptureRecord
     | EndRecord
 )
 

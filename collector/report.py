@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from collector.attempts import Network
+from collector.capture import CaptureReport
 from collector.dropped_report import DroppedReport
 from collector.events import Source
 from collector.hints import Hints
@@ -202,6 +203,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     suppressions: tuple[SuppressionReport, ...]
     """Those that were given for this package, in their order."""
     network: Network
+    capture: CaptureReport | None = None
+    """What the gateway's capture shows; `null` for a bundle that is older than captures."""
     processes: ProcessTree
     dropped: DroppedReport | None = None
     """What the package left on the file system; `null` for a bundle that is older than such lists."""

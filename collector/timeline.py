@@ -10,6 +10,7 @@ import msgspec
 from collector import dropped, gateway, limits
 from collector.actors import attribute
 from collector.bait import BaitScanner
+from collector.capture import CAPTURE, Witness, witness
 from collector.events import AnyEvent, NetworkConnect
 from collector.manifest import LimitHit
 from collector.network import Explainer
@@ -39,6 +40,9 @@ class Evidence(Protocol):
     def has(self, name: str) -> bool:
         """Whether the bundle holds the file `name`."""
 
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the bytes of the file `name`, uncompressed, in pieces."""
+
     def lines(self, name: str) -> Iterator[bytes]:
         """Yield the lines of the file `name` without newlines."""
 
@@ -59,6 +63,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of the gateway, by the phase in which they were reached."""
     dropped: dropped.Drops | None = None
     """What was left; its events are among `events`. None when the bundle is older than such lists."""
+    capture: Witness | None = None
+    """What the gateway's capture shows; None when the bundle is older than captures."""
     resources: Resources = Resources(phases={})
     """What the phases used of the machine."""
 
@@ -98,6 +104,7 @@ def build(bundle: Evidence) -> Timeline:
         processes=processes,
         traces={name: _counts(trace) for name, trace in traces.items()},
         dropped=left,
+        capture=witness(bundle.chunks(CAPTURE), log) if bundle.has(CAPTURE) else None,
         gateway_unparsed=log.unparsed,
         gateway_limits=explainer.limits(),
         gateway_hits=limits.by_phase(log.losses, manifest.phases),

@@ -196,6 +196,7 @@ def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter) -> Path:
             for stream in ("stdout", "stderr"):
                 bundle.add_file(f"output/{phase.name}.{stream}.zst", directory / "output" / f"{phase.name}.{stream}")
     bundle.add_file("gateway.jsonl.zst", directory / "gateway" / "gateway.jsonl")
+    bundle.add_file("capture.pcapng.zst", directory / "gateway" / "capture.pcapng")
     bundle.add_file("registry.jsonl.zst", directory / "registry.jsonl")
     bundle.add_file(DROPPED, directory / dropped.FILE)
     bundle.add("resources.jsonl.zst", b"".join(msgspec.json.encode(sample) + b"\n" for sample in evidence.samples))

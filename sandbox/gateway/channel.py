@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
+    from sandbox.gateway.capture import Stream
+
 _CHUNK = 65536
 _SEND_SECONDS = 30.0
 
@@ -55,11 +57,13 @@ class SocketChannel(Channel):
     Args:
         sock: The socket; the caller closes it.
         life: Seconds until every further `receive` is a TimeoutError; see `extend`.
+        stream: Where all bytes are captured.
     """
 
-    def __init__(self, sock: socket.socket, life: float) -> None:
+    def __init__(self, sock: socket.socket, life: float, stream: Stream) -> None:
         super().__init__()
         self._sock = sock
+        self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + life
         self.received = 0
@@ -89,6 +93,7 @@ class SocketChannel(Channel):
                 await self._wait_readable(end)
             else:
                 self.received += len(data)
+                self._stream.heard(data)
                 return data
 
     async def _wait_readable(self, end: float) -> None:
@@ -103,6 +108,7 @@ class SocketChannel(Channel):
 
     async def send(self, data: bytes) -> None:
         """See `Channel.send`."""
+        self._stream.said(data)
         async with asyncio.timeout(_SEND_SECONDS):
             await self._loop.sock_sendall(self._sock, data)
         self.sent += len(data)

@@ -17,6 +17,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bytes of gateway.jsonl; after that records are only counted."""
     body_bytes: int = 1024**2
     """Bytes kept of one message body, one raw stream or one datagram."""
+    capture_bytes: int = 32 * 1024**2
+    """Bytes of capture.pcapng; after that packets are only counted."""
     connections: int = 512
     """Open at the same time; more are closed at once."""
     idle_seconds: float = 5.0
@@ -49,6 +51,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Port of the name server on 127.0.0.1 and ::1, UDP and TCP."""
     records: str
     """Path of gateway.jsonl, appended."""
+    capture: str
+    """Path of capture.pcapng, made; the keys of TLS stand beside it meanwhile."""
     scratch: str
     """Private writable directory for certificate files."""
     ca_certificate: str

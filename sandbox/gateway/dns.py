@@ -11,6 +11,7 @@ from collector.records import DatagramRecord, DnsRecord
 from sandbox.gateway import dns_wire as wire
 
 if TYPE_CHECKING:
+    from sandbox.gateway.capture import Capture
     from sandbox.gateway.journal import Journal
     from sandbox.gateway.names import AddressBook
 
@@ -76,8 +77,9 @@ class DnsProtocol(asyncio.DatagramProtocol):
     The address that was dialled is lost in the redirection, so such a datagram has none.
     """
 
-    def __init__(self, server: NameServer, journal: Journal, body_bytes: int) -> None:
+    def __init__(self, server: NameServer, journal: Journal, capture: Capture, body_bytes: int) -> None:
         self._server = server
+        self._capture = capture
         self._journal = journal
         self._body_bytes = body_bytes
         self._transport: asyncio.DatagramTransport | None = None
@@ -94,6 +96,7 @@ class DnsProtocol(asyncio.DatagramProtocol):
         except ValueError:
             self._record_garbage(data, addr[1])
             reply = wire.build_error(data, wire.FORMERR)
+        self._capture.asked(addr[0], addr[1], data, reply)
         if self._transport is not None:
             self._transport.sendto(reply, addr)
 

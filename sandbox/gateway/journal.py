@@ -49,6 +49,10 @@ class Journal:
         self._left -= len(line)
         self._put(line)
 
+    def note(self, record: GatewayRecord) -> None:
+        """Write one of our own few records down, whatever the bound."""
+        self._put(self._encoder.encode(record) + b"\n")
+
     def limit(self, what: str) -> None:
         """Say once that a bound was reached."""
         if what not in self._said:

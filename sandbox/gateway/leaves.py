@@ -29,12 +29,13 @@ class LeafMint:
         certificate: PEM of the run's authority.
         key: PEM of its private key.
         scratch: Private directory; `ssl` loads certificates from files only.
+        keys: File to which the keys of every connection are appended.
 
     Raises:
         ValueError: The PEMs are not a certificate and an EC private key.
     """
 
-    def __init__(self, certificate: bytes, key: bytes, scratch: Path) -> None:
+    def __init__(self, certificate: bytes, key: bytes, scratch: Path, keys: Path) -> None:
         self._authority = x509.load_pem_x509_certificate(certificate)
         signer = serialization.load_pem_private_key(key, None)
         if not isinstance(signer, ec.EllipticCurvePrivateKey):
@@ -47,6 +48,7 @@ class LeafMint:
             serialization.NoEncryption(),
         )
         self._scratch = scratch
+        self._keys = keys
         self._contexts: dict[str, ssl.SSLContext] = {}
 
     def context(self, sni: str, ip: str) -> ssl.SSLContext:
@@ -64,6 +66,7 @@ class LeafMint:
         # Old clients are welcome: what they send is evidence.
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
         context.set_alpn_protocols(["http/1.1"])
+        context.keylog_filename = str(self._keys)
         handle, path = tempfile.mkstemp(dir=self._scratch)
         try:
             with os.fdopen(handle, "wb") as file:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from sandbox.gateway.capture import Capture, Stream
 from sandbox.gateway.channel import SocketChannel
 from sandbox.gateway.conversation import Conversation
 from sandbox.gateway.dns import DnsProtocol, NameServer
@@ -81,8 +82,13 @@ class Gateway:
             # asyncio does it for transports only, and an answer in two writes would wait 40 ms for an ACK.
             with suppress(OSError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            base = SocketChannel(connection, self._services.limits.connection_seconds)
-            await Conversation(self._services, base, find_origin(connection), number).run()
+            limits, origin = self._services.limits, find_origin(connection)
+            stream = Stream(self._services.capture, origin, limits.body_bytes)
+            base = SocketChannel(connection, limits.connection_seconds, stream)
+            try:
+                await Conversation(self._services, base, origin, number).run()
+            finally:
+                stream.close()
 
 
 async def serve(config: GatewayConfig) -> None:
@@ -104,18 +110,20 @@ async def serve(config: GatewayConfig) -> None:
         if config.until_eof:
             loop.add_reader(0, watch.hear)
             stack.callback(loop.remove_reader, 0)
-        services = _services(config, journal)
+        capture = Capture(Path(config.capture), journal, config)
+        stack.callback(capture.close)
+        services = _services(config, journal, capture)
         gateway = Gateway(services)
         listeners = [stack.enter_context(_catch_all(config.tcp_port)), *_dns_listeners(config.dns_port, stack)]
         acceptors = [asyncio.create_task(gateway.accept(listener)) for listener in listeners]
         for task in acceptors:
             task.add_done_callback(_report)
-        protocol = partial(DnsProtocol, services.names, journal, config.limits.body_bytes)
+        protocol = partial(DnsProtocol, services.names, journal, capture, config.limits.body_bytes)
         stack.callback(await _name_server(protocol, "127.0.0.1", config.dns_port))
         # A namespace may be without IPv6.
         with suppress(OSError):
             stack.callback(await _name_server(protocol, "::1", config.dns_port))
-        stack.enter_context(PacketTap(journal, config.dns_port, config.limits.body_bytes))
+        stack.enter_context(PacketTap(journal, capture, config.dns_port, config.limits.body_bytes))
         print("ready", flush=True)  # noqa: T201 - the protocol with whoever started us
         await watch.stopping.wait()
         for task in acceptors:
@@ -167,12 +175,18 @@ def _append(path: str) -> BinaryIO:
     return Path(path).open("ab")
 
 
-def _services(config: GatewayConfig, journal: Journal) -> Services:
+def _services(config: GatewayConfig, journal: Journal, capture: Capture) -> Services:
     book = AddressBook()
-    mint = LeafMint(Path(config.ca_certificate).read_bytes(), Path(config.ca_key).read_bytes(), Path(config.scratch))
+    mint = LeafMint(
+        Path(config.ca_certificate).read_bytes(),
+        Path(config.ca_key).read_bytes(),
+        Path(config.scratch),
+        capture.key_log,
+    )
     return Services(
         limits=config.limits,
         journal=journal,
+        capture=capture,
         book=book,
         names=NameServer(book, journal),
         mint=mint,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sandbox.gateway.capture import Capture
     from sandbox.gateway.config import Limits
     from sandbox.gateway.dns import NameServer
     from sandbox.gateway.journal import Journal
@@ -21,6 +22,7 @@ class Services:
 
     limits: Limits
     journal: Journal
+    capture: Capture
     book: AddressBook
     names: NameServer
     mint: LeafMint

@@ -1,4 +1,8 @@
-"""Watches the namespace's only interface for packets that are neither TCP nor the gateway's own DNS."""
+"""Watches the namespace's only interface for packets that are neither TCP nor the gateway's own DNS.
+
+The first packet of each TCP connection goes into the capture too: of those to loopback addresses, which are not
+redirected, and of those that end before they reach us, nothing else tells.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from collector.records import DatagramRecord
+from sandbox.gateway.capture import LOOPBACK, Capture
 from sandbox.gateway.packets import ETH_P_IP, ETH_P_IPV6, Packet, parse_packet
 
 if TYPE_CHECKING:
@@ -31,17 +36,24 @@ _BUFFER = 8 * 1024**2
 _AD = 0xFFFFF000  # SKF_AD_OFF
 _PKTTYPE, _PROTOCOL = _AD + 4, _AD + 0
 _NET = 0xFFF00000  # SKF_NET_OFF
-_LDB, _LDH, _JEQ, _RET = 0x30, 0x28, 0x15, 0x06
+_LDB, _LDH, _LDX_HEADER, _LDB_X, _JA, _AND, _JEQ, _RET = 0x30, 0x28, 0xB1, 0x50, 0x05, 0x54, 0x15, 0x06
+_SYN, _SYN_ACK = 0x02, 0x12
 _FILTER = (
     (_LDB, 0, 0, _PKTTYPE),
-    (_JEQ, 0, 7, socket.PACKET_OUTGOING),
+    (_JEQ, 0, 13, socket.PACKET_OUTGOING),
     (_LDH, 0, 0, _PROTOCOL),
-    (_JEQ, 0, 2, ETH_P_IP),
+    (_JEQ, 0, 5, ETH_P_IP),
     (_LDB, 0, 0, _NET + 9),
-    (_JEQ, 3, 4, socket.IPPROTO_TCP),
-    (_JEQ, 0, 3, ETH_P_IPV6),
+    (_JEQ, 0, 10, socket.IPPROTO_TCP),
+    (_LDX_HEADER, 0, 0, 0),
+    (_LDB_X, 0, 0, 13),
+    (_JA, 0, 0, 4),
+    (_JEQ, 0, 5, ETH_P_IPV6),
     (_LDB, 0, 0, _NET + 6),
-    (_JEQ, 0, 1, socket.IPPROTO_TCP),
+    (_JEQ, 0, 4, socket.IPPROTO_TCP),
+    (_LDB, 0, 0, 53),
+    (_AND, 0, 0, _SYN_ACK),
+    (_JEQ, 1, 0, _SYN),
     (_RET, 0, 0, 0),
     (_RET, 0, 0, 0xFFFFFFFF),
 )
@@ -52,12 +64,14 @@ class PacketTap:
 
     Args:
         journal: Where packets are written down, and that there is no tap.
+        capture: Where they are written as they were.
         dns_port: The gateway's own port, whose packets are not the package's.
         body_bytes: Bound on the payload kept.
     """
 
-    def __init__(self, journal: Journal, dns_port: int, body_bytes: int) -> None:
+    def __init__(self, journal: Journal, capture: Capture, dns_port: int, body_bytes: int) -> None:
         self._journal = journal
+        self._capture = capture
         self._dns_port = dns_port
         self._body_bytes = body_bytes
         self._socket: socket.socket | None = None
@@ -96,22 +110,28 @@ class PacketTap:
             except OSError as error:
                 self._journal.limit(f"the packet tap broke: {error}")
                 return False
-            with suppress(ValueError):
-                packet = parse_packet(address[1], data)
-                if packet is not None and not self._is_own(packet):
-                    self._record(packet)
+            self._take(address[1], data)
         return True
 
-    def _is_own(self, packet: Packet) -> bool:
-        """Tell whether this is DNS on its way to or from us, or a process of the pod talking with itself."""
+    def _take(self, ethertype: int, data: bytes) -> None:
+        packet = None
+        with suppress(ValueError):
+            packet = parse_packet(ethertype, data)
+        if packet is not None and self._is_dns(packet):
+            # In the capture already, as the package meant it.
+            return
+        self._capture.packet(LOOPBACK, data)
+        if packet is not None and not _is_local(packet):
+            self._record(packet)
+
+    def _is_dns(self, packet: Packet) -> bool:
+        """Tell whether this is DNS on its way to or from us."""
         if packet.protocol != "udp":
             return False
         asked = packet.destination in _LOOPBACK and packet.port == self._dns_port
         # Our answer: the kernel puts the dialled resolver's address back before it passes the interface. A package has
         # no capability with which it could send from this port itself.
-        answered = packet.source_port == _DNS_PORT
-        ends = (ipaddress.ip_address(packet.source), ipaddress.ip_address(packet.destination))
-        return asked or answered or all(end.is_loopback for end in ends)
+        return asked or packet.source_port == _DNS_PORT
 
     def _record(self, packet: Packet) -> None:
         self._journal.write(
@@ -126,6 +146,12 @@ class PacketTap:
                 truncated=len(packet.payload) > self._body_bytes,
             ),
         )
+
+
+def _is_local(packet: Packet) -> bool:
+    """Tell whether this is a process of the pod talking with itself."""
+    ends = (ipaddress.ip_address(packet.source), ipaddress.ip_address(packet.destination))
+    return packet.protocol == "udp" and all(end.is_loopback for end in ends)
 
 
 def _open_tap() -> socket.socket:

@@ -39,6 +39,7 @@ def write(plan: PodPlan, directory: Path, registry_socket: str, *, until_eof: bo
         tcp_port=network.TCP_PORT,
         dns_port=network.DNS_PORT,
         records=str(directory / "gateway.jsonl"),
+        capture=str(directory / "capture.pcapng"),
         scratch=str(directory / "scratch"),
         ca_certificate=str(directory / "ca.pem"),
         ca_key=str(directory / "ca.key"),

@@ -54,6 +54,7 @@ class Pod:
             "tcp_port": 9000,
             "dns_port": 5353,
             "records": str(config.pop("records", self.records_path)),
+            "capture": str(config.pop("capture", directory / "capture.pcapng")),
             "scratch": str(directory / "scratch"),
             "ca_certificate": str(self.ca),
             "ca_key": str(directory / "ca.key"),
