@@ -129,6 +129,11 @@ def _content(path: Path) -> set[str]:
         raise BundleError(f"{path}: no such directory; give the directory that `fumehood run` named at its end")
     if not path.is_dir():
         raise BundleError(f"{path}: this is a file; an evidence bundle is a directory with {MANIFEST} in it")
+    # Looked at before all else, as any directory may be given by mistake, and be large.
+    if not (path / MANIFEST).is_file():
+        raise BundleError(
+            f"{path}: not a sealed bundle, as it has no {MANIFEST}; give the directory that `fumehood run` named last"
+        )
     names: set[str] = set()
     pending = [""]
     try:
@@ -145,8 +150,6 @@ def _content(path: Path) -> set[str]:
                         raise BundleError(f"{path}: {name!r} is a link or a special file; a bundle holds only files")
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror}") from error
-    if MANIFEST not in names:
-        raise BundleError(f"{path}: not a sealed bundle: it has no {MANIFEST}; the run did not come to its end")
     return names
 
 

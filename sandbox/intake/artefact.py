@@ -159,6 +159,8 @@ def _described(
 def _path(text: str) -> Path:
     if "://" in text:
         raise IntakeError(f"{quoted(text)} is an address; download the file and give its path, or {_FORM}")
+    if not text:
+        raise IntakeError(f"no package is named; {_FORM}")
     path = Path(text)
     try:
         # A broken link or a FIFO is a path too, and gets its own message later.

@@ -160,6 +160,12 @@ def test_missing_file_and_unsealed(tmp_path: Path) -> None:
     (path / "manifest.json").unlink()
     with pytest.raises(BundleError, match="not a sealed bundle"):
         Bundle.open(path)
+    (path / "link").symlink_to("elsewhere")
+    with pytest.raises(BundleError, match="not a sealed bundle"):
+        Bundle.open(path)
+    (path / "manifest.json").mkdir()
+    with pytest.raises(BundleError, match="not a sealed bundle"):
+        Bundle.open(path)
 
 
 def test_every_error_is_one_line(tmp_path: Path) -> None:

@@ -286,6 +286,7 @@ def test_a_local_file_is_only_ever_a_regular_file(intake: Intake, tmp_path: Path
     os.mkfifo(fifo)
     assert "is not a regular file" in intake.refuses(str(fifo))
     assert "is a directory" in intake.refuses(str(tmp_path))
+    assert "no package is named; write pkg:pypi/NAME@VERSION" in intake.refuses("")
     text = tmp_path / "thing.txt"
     text.write_text("x")
     assert "give a wheel (.whl) or an sdist" in intake.refuses(str(text))
