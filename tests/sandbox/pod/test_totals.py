@@ -279,8 +279,8 @@ def test_samples_of_a_phase(start_pod: StartPod) -> None:
         "import os, time\n"
         "kept = b'x' * (50 << 20)\n"
         "with open('/tmp/f', 'wb') as f: f.write(kept)\n"
-        "while time.process_time() < 0.5: pass\n"
-        "time.sleep(0.5)"
+        "while time.process_time() < 0.7: pass\n"
+        "time.sleep(1.5)"
     )
     with start_pod() as bench:
         phase = bench.python(code)
