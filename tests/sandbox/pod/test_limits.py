@@ -171,8 +171,10 @@ def test_linger_takes_no_time_when_nothing_survives(start_pod: StartPod) -> None
 
 
 _WORKER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+# Whoever runs the tests in the background may have had it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = [{repository!r}]
 from sandbox import images
 from sandbox.bundle import BundleWriter
@@ -203,9 +205,12 @@ def _crash(tmp_path: Path, settings: Settings, end: signal.Signals) -> list[psut
         assert len(processes) >= 10
         os.kill(worker.pid, end)
     finally:
-        worker.kill() if end is signal.SIGKILL else None
-        worker.wait(timeout=120)
-        worker.stdout.close()
+        try:
+            worker.wait(timeout=120)
+        finally:
+            worker.kill()
+            worker.wait()
+            worker.stdout.close()
     return processes
 
 
