@@ -5,15 +5,17 @@ from __future__ import annotations
 import ipaddress
 from bisect import bisect_right
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from collector import pieces
 from collector.clock import PhaseClock
 from collector.events import AnyEvent, DnsQuery, HttpRequest, NetworkConnect, NetworkPayload, NetworkSend, TlsHello
 from collector.gateway import address
 from collector.labels import MAX_NAMES
 from collector.owners import Owners
+from collector.pieces import of_payload, of_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collector.gateway import GatewayLog, Located
     from collector.manifest import Manifest
     from collector.owners import Send
+    from collector.pieces import Slots
     from collector.records import ConnectionRecord, DatagramRecord, DnsRecord, HttpRecord, RawRecord, TlsRecord
 
 MAX_TEXT: Final = 4096
@@ -40,6 +43,7 @@ _METADATA: Final = frozenset(
 )
 """Addresses and names of cloud metadata services. None of them leads out of a cloud's own network."""
 _SERVED: Final = "registry"
+_Message = TypeVar("_Message", bound=HttpRequest | NetworkPayload)
 
 
 class Roles:
@@ -106,6 +110,7 @@ class Explainer:
         """
         self._log = log
         self._scanner = scanner
+        self._joined = True
         self._clock = PhaseClock(manifest.phases)
         self._roles = Roles(manifest.registry_hosts)
         self._names = Names(located.record for located in log.dns)
@@ -116,22 +121,36 @@ class Explainer:
         """Give one event for each question, hello, request and payload, in no particular order."""
         names = self._scanner.scan_labels([located.record.name for located in self._log.dns])
         hellos = self._scanner.scan_labels([located.record.sni.lower() for located in self._log.tls])
+        http, datagrams = self._log.http, self._log.datagrams
+        raw = [located for located in self._log.raw if located.record.size or located.record.payload]
         return [
             *(self._question(located, bait) for located, bait in zip(self._log.dns, names, strict=True)),
             *(self._hello(located, bait) for located, bait in zip(self._log.tls, hellos, strict=True)),
-            *map(self._request, self._log.http),
-            *(self._payload(located) for located in self._log.raw if located.record.size or located.record.payload),
-            *map(self._datagram, self._log.datagrams),
+            *self._together([*map(self._request, http)], [of_request(item.record) for item in http]),
+            *self._together([*map(self._payload, raw)], [of_payload(item.record.payload) for item in raw]),
+            *self._together([*map(self._datagram, datagrams)], [of_payload(item.record.payload) for item in datagrams]),
         ]
 
     def limits(self) -> tuple[str, ...]:
         """Give the limits that were hit, the gateway's and ours, sorted."""
         names = {located.record.name for located in self._log.dns}
         found = {*self._log.limits, *([UNJOINED] if len(names) > MAX_NAMES else [])}
+        if not self._joined:
+            found.add("more was sent in pieces than is put together to look for bait")
         if number := self._scanner.unfinished:
             what = "messages or files unpack" if number > 1 else "message or file unpacks"
             found.add(f"{number} {what} to more than is searched for bait")
         return tuple(sorted(found))
+
+    def _together(self, events: Sequence[_Message], slots: Sequence[Slots]) -> list[_Message]:
+        """Add to each message the bait that only it and others of its peer, or of its process, hold together."""
+        groups = [((event.host, event.ip, event.port), *([event.pid] if event.pid else [])) for event in events]
+        found = pieces.search(list(map(pieces.Message, groups, slots)), self._scanner)
+        self._joined &= found.whole
+        return [
+            msgspec.structs.replace(event, bait=tuple(sorted({*event.bait, *more}))) if more else event
+            for event, more in zip(events, found.bait, strict=True)
+        ]
 
     def named(self, event: AnyEvent) -> AnyEvent:
         """Fill in the host and role of a traced connect or packet.
@@ -178,7 +197,7 @@ class Explainer:
             bait=bait,
         )
 
-    def _request(self, located: Located[HttpRecord]) -> AnyEvent:
+    def _request(self, located: Located[HttpRecord]) -> HttpRequest:
         record = located.record
         ip, port = self._peer(record.conn)
         role = self._roles.of(record.host, ip)
@@ -207,7 +226,7 @@ class Explainer:
             bait=self._scanner.scan(_head(record), record.body),
         )
 
-    def _payload(self, located: Located[RawRecord]) -> AnyEvent:
+    def _payload(self, located: Located[RawRecord]) -> NetworkPayload:
         record = located.record
         ip, port = self._peer(record.conn)
         return NetworkPayload(
@@ -224,7 +243,7 @@ class Explainer:
             bait=self._scanner.scan(record.payload),
         )
 
-    def _datagram(self, located: Located[DatagramRecord]) -> AnyEvent:
+    def _datagram(self, located: Located[DatagramRecord]) -> NetworkPayload:
         record = located.record
         return NetworkPayload(
             ts=record.ts,

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 DEPTH: Final = 3
 """Encodings, one in the other, below which a value is found."""
-MESSAGE_BUDGET: Final = 32 << 20
+MESSAGE_BUDGET: Final = 16 << 20
 """Bytes that may be made of one message while it is decoded."""
-RUN_BUDGET: Final = 256 << 20
+RUN_BUDGET: Final = 128 << 20
 """Bytes that may be made of all messages of a run."""
 _MOST_HITS: Final = 10_000
 """Places of bait that are noted in one message: more prove nothing more."""

@@ -12,7 +12,7 @@ from collector.bait.match import neighbours
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_KEYS: Final = 16
+_KEYS: Final = 8
 """Most keys that are tried on one piece."""
 _COST: Final = 1024
 """What telling the alphabet of a piece costs of a budget."""

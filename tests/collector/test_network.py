@@ -338,3 +338,28 @@ def test_a_message_that_unpacks_to_too_much_is_a_limit() -> None:
     explainer = Explainer(log, make_manifest(real_phases()), scanner, [], [])
     assert len(explainer.events()) == 1
     assert explainer.limits() == ("1 message or file unpacks to more than is searched for bait",)
+
+
+def test_bait_in_pieces_over_requests_packets_and_connections() -> None:
+    pieces = [AWS_VALUE[at : at + 15].encode() for at in range(0, len(AWS_VALUE), 15)]
+    events = explain(
+        *(connection(number, AT, port=4444) for number, _ in enumerate(pieces, 1)),
+        *(RawRecord(ts=AT + number, conn=number, payload=piece, size=15) for number, piece in enumerate(pieces, 1)),
+        *(request(9, ts=AT + n, target=f"/?n={n}&d={piece.decode()}") for n, piece in enumerate(pieces)),
+        *(
+            DatagramRecord(ts=AT + n, protocol="udp", ip=STRANGER, port=53530, payload=b"%d:%b" % (n, piece), size=17)
+            for n, piece in enumerate(pieces)
+        ),
+        request(9, ts=AT + 30, target="/done"),
+    )
+    found = [event.bait for event in events if isinstance(event, HttpRequest | NetworkPayload)]
+    assert found.count(("aws-secret-access-key/plain",)) == 3 * len(pieces)
+    assert found.count(()) == 1
+
+
+def test_more_pieces_than_are_put_together_is_a_limit() -> None:
+    sent = [RawRecord(ts=AT + n, conn=n, payload=bytes([n]) * (1 << 20), size=1 << 20) for n in range(1, 6)]
+    log = gateway.read(records([*sent, EndRecord(ts=AT + 9, records=len(sent))]).splitlines())
+    explainer = Explainer(log, make_manifest(real_phases()), BaitScanner(BAITS), [], [])
+    assert {event.bait for event in explainer.events() if isinstance(event, NetworkPayload)} == {()}
+    assert explainer.limits() == ("more was sent in pieces than is put together to look for bait",)

@@ -1,0 +1,167 @@
+"""Puts together again what was sent in pieces over several messages of one process, or to one peer."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from collector.bait import MIN_LENGTH
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Sequence
+
+    from collector.bait import BaitScanner
+    from collector.records import HttpRecord
+
+MAX_JOINED: Final = 4 << 20
+"""Bytes of pieces that are put together; what comes later is searched by itself alone."""
+_MOST_SLOTS: Final = 64
+"""Fields of one message that are looked at."""
+_MOST_DEPTH: Final = 4
+_FORM: Final = re.compile(rb"[\w.%+\[\]-]{1,100}=[^\r\n]*\Z")
+_NUMBERED: Final = re.compile(rb"\W{0,2}(\d{1,6})(?:/\d{1,6})?[:;,|. _-](?=.)", re.DOTALL)
+_NUMBER: Final = re.compile(rb"\d{1,6}")
+
+Slots: TypeAlias = dict[str, bytes]
+"""Parts of a message by where they stand in it: the same field of each message."""
+_Piece: TypeAlias = tuple[int, bytes]
+"""A message's number, and the piece in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What of a message may be a piece."""
+
+    groups: tuple[Hashable, ...]
+    """Messages that share one of these may belong together: a peer, a process."""
+    slots: Slots
+
+
+def of_request(record: HttpRecord) -> Slots:
+    """Take a request apart: fields of its query, headers, last part of its path, and its body."""
+    path, _, query = record.target.partition("?")
+    slots = {"path": path.rpartition("/")[2].encode(), **_form("query", query.encode())}
+    slots |= {f"header {name.lower()}": value.encode() for name, value in record.headers[:_MOST_SLOTS]}
+    return slots | of_payload(record.body)
+
+
+def of_payload(body: bytes) -> Slots:
+    """Take a body, a packet or the bytes of a connection apart, when it is JSON, a form, or has a number in front."""
+    slots = {"body": body}
+    if body[:1] in {b"{", b"["}:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            slots |= dict(_leaves("json", msgspec.json.decode(body), _MOST_DEPTH))
+    elif _FORM.match(body):
+        slots |= _form("form", body)
+    if match := _NUMBERED.match(body):
+        slots |= {"number": match[1], "rest": body[match.end() :]}
+    return slots
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found in several messages together."""
+
+    bait: tuple[frozenset[str], ...]
+    """For each message, the `name/encoding` of the baits that it carried a part of."""
+    whole: bool
+    """All pieces were looked at."""
+
+
+def search(messages: Sequence[Message], scanner: BaitScanner) -> Found:
+    """Find bait that stands in several messages together.
+
+    Args:
+        messages: In order of time.
+        scanner: For the run's bait.
+    """
+    found: list[set[str]] = [set() for _ in messages]
+    members: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for number, message in enumerate(messages):
+        for group in message.groups:
+            members[group].append(number)
+    whole = True
+    # Often a process speaks to one peer, and both make the same group.
+    for group in dict.fromkeys(map(tuple, members.values())):
+        for order in _orders(group, messages) if len(group) > 1 else ():
+            for pieces in _slots(order, messages):
+                for hit, numbers in _hits(pieces, scanner):
+                    for number in numbers:
+                        found[number].add(hit)
+                whole &= sum(len(piece) for _, piece in pieces) <= MAX_JOINED
+    return Found(tuple(map(frozenset, found)), whole)
+
+
+def _slots(order: Sequence[int], messages: Sequence[Message]) -> Iterator[list[_Piece]]:
+    """Yield the pieces in each slot, as often as they were sent, and then without repetitions."""
+    slots: defaultdict[str, list[_Piece]] = defaultdict(list)
+    for number in order:
+        for slot, piece in messages[number].slots.items():
+            if piece:
+                slots[slot].append((number, piece))
+    for pieces in slots.values():
+        once = [next(same) for _, same in groupby(pieces, key=lambda piece: piece[1])]
+        # What is always the same is no piece of anything.
+        if len(once) > 1:
+            yield pieces
+            if len(once) < len(pieces):
+                yield once
+
+
+def _hits(pieces: Sequence[_Piece], scanner: BaitScanner) -> Iterator[tuple[str, list[int]]]:
+    """Yield the baits that stand in more than one piece, with the messages that these are from."""
+    ends = list(accumulate(len(piece) for _, piece in pieces))
+    kept = bisect_right(ends, MAX_JOINED)
+    if kept < 2 or ends[kept - 1] < MIN_LENGTH:  # noqa: PLR2004 - several
+        return
+    places = {
+        (hit.label, bisect_right(ends, hit.start), bisect_right(ends, hit.end - 1))
+        for hit in scanner.hits(b"".join(piece for _, piece in pieces[:kept]))
+    }
+    for label, first, last in sorted(places):
+        if first < last:
+            yield label, [number for number, _ in pieces[first : last + 1]]
+
+
+def _orders(group: Sequence[int], messages: Sequence[Message]) -> Iterator[Sequence[int]]:
+    """Messages as they came and, when they carry different numbers in some slot, by number."""
+    yield group
+    for slot in messages[group[0]].slots:
+        values = [messages[number].slots.get(slot, b"") for number in group]
+        if all(map(_NUMBER.fullmatch, values)):
+            ordered = [number for _, number in sorted(zip(map(int, values), group, strict=True))]
+            if ordered != list(group):
+                yield ordered
+                return
+
+
+def _form(where: str, text: bytes) -> Slots:
+    try:
+        fields = parse_qsl(text.decode("latin-1"), encoding="latin-1", max_num_fields=_MOST_SLOTS)
+    except ValueError:
+        return {}
+    return {f"{where} {name}": value.encode("latin-1", "replace") for name, value in fields}
+
+
+def _leaves(where: str, value: object, depth: int) -> Iterator[tuple[str, bytes]]:
+    match value:
+        case str():
+            yield where, value.encode()
+        case int():
+            yield where, str(value).encode()
+        case dict() if depth:
+            for name, item in list(value.items())[:_MOST_SLOTS]:
+                yield from _leaves(f"{where} {name}", item, depth - 1)
+        case list() if depth:
+            for number, item in enumerate(value[:_MOST_SLOTS]):
+                yield from _leaves(f"{where} {number}", item, depth - 1)
+        case _:
+            return
