@@ -79,6 +79,8 @@ def tracee(tools: Tools, stage: str, home: str, hostname: str, descriptors: tupl
         *("--cap-drop", "ALL"),
         *("--ro-bind", f"{stage}/rootfs", "/", "--dev", "/dev", "--proc", "/proc"),
         *(word for source, target in binds for word in ("--bind", source, target)),
+        # A tmpfs of bubblewrap's, half as large as the machine's memory: nothing would bound or list what is put there.
+        *("--remount-ro", "/dev"),
         *(word for name in etc for word in ("--ro-bind", f"{stage}/etc/{name}", f"/etc/{name}")),
         *("--ro-bind", f"{stage}/artefact", "/opt/artefact"),
         *("--chdir", home, "--json-status-fd", str(status), "--seccomp", str(call_filter), "--"),

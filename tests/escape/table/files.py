@@ -81,6 +81,15 @@ attempt(lambda: os.open("/opt/artefact/" + name, os.O_WRONLY), lambda: os.unlink
         told="file.write path=/opt/artefact/* errno=E*",
     ),
     Attempt(
+        name="files-among-devices",
+        tries="to put files where nothing bounds or lists them: among the devices and beside the writable places",
+        code="""
+paths = ["/dev/escape", "/dev/pts/escape", "/proc/escape", "/sys/escape", "/mnt/escape", "/opt/escape", "/escape"]
+attempt(*each(lambda path: open(path, "w"), paths))
+""",
+        told="file.write path=/dev/escape errno=E*",
+    ),
+    Attempt(
         name="hard-links-to-system-files",
         tries="to give a file of the system or of another user a name of its own",
         code="""
