@@ -56,6 +56,60 @@ def check_rules(directory: Path) -> int:
     return rules_commands.check_rules(directory)
 
 
+@rules.command(name="test")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@RULES
+@SIGMA
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="Run the rules on this evidence bundle instead of their examples, and show which events match.",
+)
+@_FORMAT
+def prove_rules(
+    names: tuple[str, ...], rules: Path | None, sigma: tuple[Path, ...], bundle: Path | None, form: Format
+) -> int:
+    """Run the examples of the rules NAME (all, if none is named), and go on after one that fails.
+
+    Exits with 1 when an example does not hold. With --bundle the rules run on recorded events.
+
+    \b
+    Examples:
+      fumehood rules test --rules ./my-rules
+      fumehood rules test ssh-keys-read --bundle BUNDLE
+      fumehood rules test --sigma ./sigma/rules/linux --bundle BUNDLE
+    """
+    return rules_commands.prove_rules(names, rules, sigma, bundle, form)
+
+
+@rules.command(name="lint")
+@RULES
+@_FORMAT
+def lint_rules(rules: Path | None, form: Format) -> int:
+    """Say what could be better: patterns that never match, duplicates, shadowed, slow and incomplete rules.
+
+    An error is wrong (the rule does not load, never matches, or repeats another) and makes the exit code 1; advice may
+    be meant so.
+    """
+    return rules_commands.lint_rules(rules, form)
+
+
+@rules.command(name="explain")
+@click.argument("name")
+@RULES
+@SIGMA
+@_FORMAT
+def explain_rule(name: str, rules: Path | None, sigma: tuple[Path, ...], form: Format) -> int:
+    """Explain the rule NAME: why it is there, what it looks at, and which line of its examples fits which part.
+
+    \b
+    Examples:
+      fumehood rules explain ssh-keys-read
+      fumehood rules explain linux/proc_creation_lnx_x --sigma ./sigma/rules/linux
+    """
+    return rules_commands.explain_rule(name, rules, sigma, form)
+
+
 @rules.command(name="docs")
 @click.option(
     "--update",

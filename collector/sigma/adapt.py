@@ -14,6 +14,7 @@ from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.lists import items_of
 from collector.sigma.plan import fields_in
 from collector.sigma.taxonomy import ABSENT
+from collector.sigma.written import Written
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRule
@@ -47,7 +48,7 @@ def adapted(rule: SigmaRule, source: LogSource) -> Selection:
         raise RuleError(f"it can match no event that there is: no {source.label} event has what it asks for")
     used = {name for tree in trees for name in fields_in(tree)}
     predicate = _seen(selection.predicate, failed=bool(used & _OUTCOME), installer="Actor" in used)
-    return replace(selection, predicate=predicate)
+    return replace(selection, predicate=predicate, written=Written(source.label, rule, trees))
 
 
 def _rename(rule: SigmaRule, source: LogSource) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -20,6 +21,7 @@ from collector.sigma.lists import fill_in
 from collector.sigma.parse import check_names, explanation
 from collector.sigma.plan import fields_in
 from collector.sigma.rule import LEVELS, Rule, Selection
+from collector.sigma.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,12 +100,13 @@ def selection(rule: SigmaRule, document: Document, file: RuleFile) -> Selection:
         trees = condition_trees(rule)
         fields = [name for tree in trees for name in fields_in(tree)]
         check_names(file, document, fields, valid, what=f"field of {category.name}")
-        return compile_trees(trees, category.kinds)
+        made = compile_trees(trees, category.kinds)
     except SigmaError as error:
         raise file.error(f"{error}; mend the condition", document, "condition") from None
     except RuleError as error:
         # What is refused for its place already says which; the compiler does not know the place.
         raise error if str(error).startswith(file.name) else file.error(str(error), document, "detection") from None
+    return replace(made, written=Written(category.name, rule, trees))
 
 
 def _category(rule: SigmaRule, document: Document, file: RuleFile) -> Category:
@@ -195,4 +198,5 @@ def _described(  # noqa: PLR0913 - a rule is made of many things
         body=body,
         normal=told.normal.strip(),
         beacon=told.beacon,
+        examples=told.examples,
     )

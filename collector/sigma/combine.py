@@ -77,7 +77,20 @@ def combine(rule: SigmaCorrelationRule, document: Document, bases: Mapping[int, 
         values = [_unaliased(rule, reference, name) for name in counted]
         check_names(file, document, values, valid, what="field of the condition")
         steps.append(Step(reference.reference, base.selection, _inside(grouped, base), _inside(values, base)))
-    return Correlation(tuple(steps), _finder(rule, document, file))
+    return Correlation(tuple(steps), _finder(rule, document, file), _words(rule))
+
+
+def _words(rule: SigmaCorrelationRule) -> str:
+    names = ", ".join(reference.reference for reference in rule.referenced_rules)
+    condition = rule.condition
+    if isinstance(condition, SigmaExtendedCorrelationCondition):
+        asked = f", {condition.expression}"
+    elif rule.type in {SigmaCorrelationType.TEMPORAL, SigmaCorrelationType.TEMPORAL_ORDERED}:
+        asked = ""
+    else:
+        counted = f" values of {', '.join(_value_fields(rule))}" if _value_fields(rule) else ""
+        asked = f", {condition.op.name.lower()} {condition.count}{counted}"
+    return f"{rule.type!s} of {names} within {rule.timespan.spec}{asked}"
 
 
 def _unaliased(rule: SigmaCorrelationRule, reference: SigmaRuleReference, name: str) -> str:

@@ -59,6 +59,8 @@ class Correlation:
 
     steps: tuple[Step, ...]
     finder: Finder
+    words: str = ""
+    """Type, timespan and condition, to read."""
 
     def find(self, matches: Sequence[tuple[int, View, int]]) -> list[tuple[int, ...]]:
         """Find all occurrences.

@@ -10,7 +10,6 @@ from collector.errors import EventTextError
 from collector.events import ProcessExec, ProcessStart
 from collector.findings import match
 from collector.processes import Execution, Process, ProcessTable
-from collector.sigma.parse import explanation
 from collector.sigma.rule import Rule, RuleSet
 from collector.sigma.view import Context
 from collector.text import parse
@@ -60,6 +59,39 @@ def processes_told(events: Iterable[AnyEvent]) -> ProcessTable:
     return ProcessTable(rows.values())
 
 
+def fires(rule: Rule, example: Example) -> bool:
+    """Say whether a rule fires on the events of an example.
+
+    Args:
+        rule: The rule.
+        example: One of its examples.
+
+    Returns:
+        Whether there is a finding.
+
+    Raises:
+        EventTextError: A line is not an event.
+    """
+    events = events_of(example)
+    return bool(match(RuleSet((rule,), ""), events, Context(HOME, USER, processes_told(events))))
+
+
+def events_of(example: Example) -> list[AnyEvent]:
+    """Give the events of an example, each at its time.
+
+    Raises:
+        EventTextError: A line is not an event; the message begins with its number.
+    """
+    events: list[AnyEvent] = []
+    for number, line in enumerate(example.events):
+        try:
+            event = parse(line)
+        except EventTextError as error:
+            raise EventTextError(f"event {number + 1}: {error}") from None
+        events.append(msgspec.structs.replace(event, ts=number * example.interval))
+    return events
+
+
 def prove(rule: Rule, document: Document, file: RuleFile) -> None:
     """Run a rule on its examples.
 
@@ -71,23 +103,13 @@ def prove(rule: Rule, document: Document, file: RuleFile) -> None:
     Raises:
         RuleError: An example is not events, or the rule does not do what the example says.
     """
-    for example in explanation(file, document).examples:
-        events = _events(example, document, file)
-        fired = bool(match(RuleSet((rule,), ""), events, Context(HOME, USER, processes_told(events))))
-        if fired is example.match:
-            continue
-        did = "matches, but says that it must not" if fired else "does not match, but says that it does"
-        raise file.error(f"example {example.name!a} {did}; mend the detection or the example", document, "examples")
-
-
-def _events(example: Example, document: Document, file: RuleFile) -> list[AnyEvent]:
-    if not example.events:
-        raise file.error(f"example {example.name!a} has no events; add at least one line", document, "examples")
-    events: list[AnyEvent] = []
-    for number, line in enumerate(example.events):
+    for example in rule.examples:
+        if not example.events:
+            raise file.error(f"example {example.name!a} has no events; add at least one line", document, "examples")
         try:
-            event = parse(line)
+            fired = fires(rule, example)
         except EventTextError as error:
-            raise file.error(f"example {example.name!a}, event {number + 1}: {error}", document, "examples") from None
-        events.append(msgspec.structs.replace(event, ts=number * example.interval))
-    return events
+            raise file.error(f"example {example.name!a}, {error}", document, "examples") from None
+        if fired is not example.match:
+            did = "matches, but says that it must not" if fired else "does not match, but says that it does"
+            raise file.error(f"example {example.name!a} {did}; mend the detection or the example", document, "examples")

@@ -49,6 +49,38 @@ def load_rules(directory: Path) -> RuleSet:
     return RuleSet(tuple(rules), digest.hexdigest())
 
 
+def load_each(directory: Path) -> tuple[tuple[Rule, ...], tuple[RuleError, ...]]:
+    """Read all rules below a directory, and go on after one that does not load.
+
+    Args:
+        directory: See `load_rules`.
+
+    Returns:
+        The rules that load, and why the others do not.
+
+    Raises:
+        RuleError: There are no files, or one cannot be read.
+    """
+    files = dict(_files(directory))
+    if not files:
+        raise RuleError(f"{directory}: there are no rules below this directory; name one that has *.yml files")
+    lists: dict[str, NamedList] = {}
+    rules: list[Rule] = []
+    errors: list[RuleError] = []
+    # Lists first: rules take them in.
+    for name, content in sorted(files.items(), key=lambda item: not _is_list(item[0])):
+        try:
+            if _is_list(name):
+                lists[_list_name(name)] = load_list(name, content)
+            else:
+                made = load_rule(name, content, lists)
+                _refuse_duplicates([*rules, *made])
+                rules += made
+        except RuleError as error:
+            errors.append(error)
+    return tuple(rules), tuple(errors)
+
+
 def load_lists(directory: Path) -> dict[str, NamedList]:
     """Read the named lists of a directory of rules.
 

@@ -9,8 +9,17 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionOR
-from sigma.types import SigmaBool, SigmaCasedString, SigmaExpansion, SigmaNumber, SigmaString, SigmaTimestampPart
+from sigma.types import (
+    SigmaBool,
+    SigmaCasedString,
+    SigmaExpansion,
+    SigmaNumber,
+    SigmaRegularExpression,
+    SigmaString,
+    SigmaTimestampPart,
+)
 
+from collector.sigma.regex import pieces_of
 from collector.sigma.strings import glob_of
 
 if TYPE_CHECKING:
@@ -82,20 +91,20 @@ def _cost(needs: frozenset[Need]) -> tuple[bool, int, bool, int, list[Need]]:
 
 
 def _value(field: str, value: SigmaType) -> Needs:
+    found: Needs = None
     match value:
         case SigmaString():
             need = _piece(field, value)
-            return None if need is None else frozenset({need})
-        case SigmaTimestampPart():
-            return None
-        case SigmaNumber():
-            return frozenset({Need(field, str(value.number), first=True, last=True)})
+            found = None if need is None else frozenset({need})
+        case SigmaNumber() if not isinstance(value, SigmaTimestampPart):
+            found = frozenset({Need(field, str(value.number), first=True, last=True)})
         case SigmaBool():
-            return frozenset({Need(field, str(value.boolean).lower(), first=True, last=True)})
+            found = frozenset({Need(field, str(value.boolean).lower(), first=True, last=True)})
+        case SigmaRegularExpression():
+            found = _pieces_of_regex(field, str(value.regexp))
         case SigmaExpansion():
-            return _any([_value(field, inner) for inner in value.values])
-        case _:
-            return None
+            found = _any([_value(field, inner) for inner in value.values])
+    return found
 
 
 def _piece(field: str, value: SigmaString) -> Need | None:
@@ -118,3 +127,8 @@ def _piece(field: str, value: SigmaString) -> Need | None:
     best = max(runs, key=lambda need: (len(need.text), need.first + need.last))
     # In lower case some letters depend on their neighbours: what holds of the whole need not hold of a piece.
     return None if cased and not best.text.isascii() else best
+
+
+def _pieces_of_regex(field: str, regex: str) -> Needs:
+    pieces = pieces_of(regex)
+    return None if pieces is None else frozenset(Need(field, piece, first=False, last=False) for piece in pieces)

@@ -35,6 +35,15 @@ def fields_in(node: object) -> Iterable[str]:
             yield from fields_in(child)
 
 
+def leaves_in(node: object) -> Iterable[ConditionFieldEqualsValueExpression]:
+    """Give the tests of fields in a condition tree, in order."""
+    if isinstance(node, ConditionFieldEqualsValueExpression):
+        yield node
+    elif isinstance(node, (ConditionAND, ConditionOR, ConditionNOT)):
+        for child in node.args:
+            yield from leaves_in(child)
+
+
 def possible_kinds(
     conditions: Iterable[object],
     kinds: Mapping[type[Event], Mapping[str, Getter]],

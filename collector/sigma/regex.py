@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+
+# What the library's own compiler reads an expression into. There is no public way to it, and ours would be a worse one.
+from re import _constants as kinds  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any, Final
 
 from sigma.policy import default_policy
 
 from collector.errors import RuleError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sigma.types import SigmaRegularExpression
 
     from collector.sigma.strings import Test
@@ -54,3 +60,63 @@ def regex_test(value: SigmaRegularExpression) -> Test:
         return remembered(text) if len(text) <= _SHORT else test(text)
 
     return predicate
+
+
+def pieces_of(regex: str) -> frozenset[str] | None:
+    """Find what a string must hold so that an expression can be found in it.
+
+    Args:
+        regex: An expression of RE2.
+
+    Returns:
+        Pieces in lower case of which any match has one; None when there is none to name. What Python reads otherwise
+        than RE2 is not read.
+    """
+    if "[:" in regex:
+        return None
+    try:
+        parsed = parser.parse(regex)
+    except (re.error, OverflowError, RecursionError):
+        return None
+    found = _required(parsed)
+    return None if found is None or not all(found) else found
+
+
+def _required(sequence: Iterable[tuple[object, Any]]) -> frozenset[str] | None:
+    """Give the alternatives, one of which is in every match; of several such sets the one with the longest."""
+    sets: list[frozenset[str]] = []
+    run = ""
+    for kind, value in sequence:
+        if kind is kinds.LITERAL and _plain(value):
+            run += chr(value).lower()
+            continue
+        sets.append(frozenset({run}))
+        run = ""
+        inner = _inside(kind, value)
+        if inner is not None:
+            sets.append(inner)
+    sets.append(frozenset({run}))
+    best = max(sets, key=lambda pieces: (min(map(len, pieces)), -len(pieces)))
+    return best if all(best) else None
+
+
+def _inside(kind: object, value: Any) -> frozenset[str] | None:  # noqa: ANN401 - what it is depends on the kind
+    if kind is kinds.SUBPATTERN:
+        return _required(value[-1])
+    if kind in {kinds.MAX_REPEAT, kinds.MIN_REPEAT}:
+        least, _, inner = value
+        return _required(inner) if least else None
+    if kind is kinds.BRANCH:
+        together: set[str] = set()
+        for branch in value[1]:
+            pieces = _required(branch)
+            if pieces is None:
+                return None
+            together |= pieces
+        return frozenset(together)
+    return None
+
+
+def _plain(code: int) -> bool:
+    """Whether a character is found in lower case wherever it is found: `s`, without case, also is the long s."""
+    return chr(code).isascii() and chr(code) not in "sS"

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collector.events import Event
     from collector.sigma.correlate import Correlation
     from collector.sigma.needs import Needs
+    from collector.sigma.parse import Example
     from collector.sigma.view import View
+    from collector.sigma.written import Written
 
 Predicate: TypeAlias = "Callable[[View], bool]"
 Level: TypeAlias = Literal["informational", "low", "medium", "high", "critical"]
@@ -32,6 +34,8 @@ class Selection:
     predicate: Predicate
     needs: Needs = None
     """What an event must have to be worth a try."""
+    written: Written | None = None
+    """What it was compiled from; None in what no file holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Rule:
     beacon: Beacon = ""
     """`whole`: it is a dependency-confusion beacon, facts about the host to an unknown host. `part`: such a beacon does
     this too. When nothing else counts, the report calls the package one."""
+    examples: tuple[Example, ...] = ()
+    """What its author says that it matches, and does not; none for rules by others."""
     foreign: bool = False
     """Written by others for other systems, and proven by no example here."""
 

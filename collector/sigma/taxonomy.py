@@ -90,9 +90,8 @@ def _path_type(event: ev.Event) -> Value:
 
 
 def _argument(number: int) -> Field:
-    def get(event: ev.Event) -> Value:
-        argv = event.argv if isinstance(event, ev.ProcessExec) else ()
-        return argv[number] if number < len(argv) else None
+    def get(event: ev.ProcessExec) -> Value:
+        return event.argv[number] if number < len(event.argv) else None
 
     return field(f"auditd.a{number}", event_only(get), "an argument of the program executed")
 
@@ -121,9 +120,9 @@ AUDITD: Final = Category(
         field("auditd.pid", event_only(lambda event: event.pid or None), "process"),
         field("auditd.ppid", event_only(lambda event: getattr(event, "parent", None) or None), "its parent"),
         field("auditd.success", event_only(lambda event: "no" if event.errno else "yes"), "", ("yes", "no")),
-        *map(_argument, range(_ARGUMENTS)),
     ),
 )
+AUDITD_EXECVE: Final = Category("auditd", (ev.ProcessExec,), tuple(map(_argument, range(_ARGUMENTS))))
 FILE_RENAME: Final = Category(
     "file_rename",
     (ev.FileRename,),
@@ -151,7 +150,7 @@ MORE_CONNECTION: Final = Category(
     (ev.NetworkConnect,),
     (field("network_connection.DestinationIsIpv6", event_only(lambda event: ":" in event.ip), "it is IPv6"),),
 )
-FOREIGN: Final = (AUDITD, FILE_RENAME, MORE_PROXY, MORE_CONNECTION)
+FOREIGN: Final = (AUDITD, AUDITD_EXECVE, FILE_RENAME, MORE_PROXY, MORE_CONNECTION)
 """Categories whose fields only rules of others use."""
 
 ABSENT: Final[Mapping[str, str]] = MappingProxyType(
@@ -201,7 +200,7 @@ def logsource(source: SigmaLogSource, categories: Iterable[Category], common: It
     ours = {category.name: category for category in categories}
     shared = {it.name: it.name for it in common}
     if source.service == "auditd" and source.category is None:
-        return LogSource("auditd", AUDITD.kinds, shared | _inside((AUDITD,), "auditd"))
+        return LogSource("auditd", AUDITD.kinds, shared | _inside((AUDITD, AUDITD_EXECVE), "auditd"))
     if source.category is None:
         if source.service is not None or source.product is None:
             raise RuleError("logsource: it names no category")

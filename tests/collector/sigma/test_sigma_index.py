@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from collector.sigma.index import RuleIndex
 from collector.sigma.load import load_rules
 from collector.sigma.needs import Need
+from collector.sigma.regex import pieces_of
 from collector.sigma.rule import RuleSet, Selection, selections_of
 from tests.collector.sigma.sigmas import context, selection, told
 
@@ -61,7 +62,23 @@ def field_tests(draw: st.DrawFn) -> dict[str, object]:
     if modifier == "|exists":
         return {f"{field}|exists": draw(st.booleans())}
     if modifier == "|re":
-        return {f"{field}|re": draw(st.sampled_from(("^a", "b$", "[a-b]{2}", "443")))}
+        return {
+            f"{field}|re": draw(
+                st.sampled_from(
+                    (
+                        "^a",
+                        "b$",
+                        "[a-b]{2}",
+                        "443",
+                        "(?i)A/",
+                        "(ab|x.)b?",
+                        "a+/",
+                        "(?i)\N{GREEK SMALL LETTER SIGMA}",
+                        "(a|b|)x",
+                    )
+                )
+            )
+        }
     values: list[object] = draw(st.lists(words, min_size=1, max_size=2))
     if not modifier:
         values += draw(st.lists(st.sampled_from((443, True, None)), max_size=1))
@@ -130,17 +147,40 @@ def test_the_index_changes_no_answer_of_the_shipped_rules() -> None:
         ("sel: {DestinationPort: 443}", [("DestinationPort", "443", True, True)]),
         ("sel: {Errno: ''}", [("Errno", "", True, True)]),
         ("sel: {TargetFilename: '*'}", None),
-        ("sel: {TargetFilename|re: abc}", None),
+        ("sel: {TargetFilename|re: 'ab[cd]'}", [("TargetFilename", "ab", False, False)]),
+        ("sel: {TargetFilename|re: '[ab]'}", None),
         ("sel: {TargetFilename|contains|cased: äa}", None),
         ("sel: [curl]", None),
         ("{sel: {TargetFilename: /a}, condition: not sel}", None),
-        ("{a: {TargetFilename: /a}, b: {Image|re: x}, condition: a or b}", None),
-        ("{a: {TargetFilename: /a}, b: {Image|re: x}, condition: a and b}", [("TargetFilename", "/a", True, True)]),
+        ("{a: {TargetFilename: /a}, b: {Image|re: '.'}, condition: a or b}", None),
+        ("{a: {TargetFilename: /a}, b: {Image|re: '.'}, condition: a and b}", [("TargetFilename", "/a", True, True)]),
     ],
 )  # fmt: skip
 def test_what_is_looked_for(detection: str, needs: list[tuple[str, str, bool, bool]] | None) -> None:
     found = selection(detection).needs
     assert found == (None if needs is None else {Need(*need) for need in needs})
+
+
+@pytest.mark.parametrize(
+    ("regex", "pieces"),
+    [
+        ("^/home/[^/]+/\\.x$", {"/home/"}),
+        ("(curl|wget) .*", {"curl", "wget"}),
+        ("(foo)+", {"foo"}),
+        ("(foo)*bar", {"bar"}),
+        ("(?i)KEY", {"key"}),
+        ("(?:^|/)(?:za|ba)rc$", {"rc"}),
+        ("abc|", None),
+        ("sss", None),  # without case the long s is an s
+        ("ä", None),
+        ("x?", None),
+        ("[[:alpha:]]x", None),
+        ("\\pNabc", None),
+        ("", None),
+    ],
+)
+def test_what_a_regular_expression_needs(regex: str, pieces: set[str] | None) -> None:
+    assert pieces_of(regex) == pieces
 
 
 def test_what_is_remembered_does_not_grow_without_bound() -> None:
