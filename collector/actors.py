@@ -33,7 +33,7 @@ from collector.places import is_misled
 from collector.syscalls.programs import MAX_ARGUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from collector.manifest import Manifest
     from collector.processes import ProcessTable
@@ -281,7 +281,7 @@ class Attribution:
         return path.startswith((f"{self._venv}/bin/python", f"{self._venv}/lib64"))
 
 
-def attribute(events: Iterable[AnyEvent], processes: ProcessTable, manifest: Manifest) -> list[AnyEvent]:
+def attribute(events: Iterable[AnyEvent], processes: ProcessTable, manifest: Manifest) -> Iterator[AnyEvent]:
     """Fill in the actors of a run's events, and how the programs came to be that were executed.
 
     Args:
@@ -293,5 +293,6 @@ def attribute(events: Iterable[AnyEvent], processes: ProcessTable, manifest: Man
         The events in the same order.
     """
     attribution = Attribution(processes, manifest)
-    attributed = [attribution.attributed(event) for event in with_true_names(events, manifest.home)]
-    return Origins(attributed, processes, attribution.actor).explained()
+    origins = Origins(processes, attribution.actor)
+    for event in with_true_names(events, manifest.home):
+        yield origins.explained(attribution.attributed(event))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -11,7 +10,7 @@ import msgspec
 from collector.events import AnyEvent, FileWrite, HttpRequest, NetworkConnect, ProcessExec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from collector.processes import ProcessTable
 
@@ -31,39 +30,35 @@ class _Writer(NamedTuple):
 class Origins:
     """Decides the origin of each execution of a run."""
 
-    def __init__(self, events: Sequence[AnyEvent], processes: ProcessTable, actor: Callable[[int, float], str]) -> None:
+    def __init__(self, processes: ProcessTable, actor: Callable[[int, float], str]) -> None:
         """Take the run.
 
         Args:
-            events: Its events in order of time, with actors and roles.
             processes: Its processes.
-            actor: Who a process acted for at a moment (seconds since the epoch).
+            actor: Who a process acted for at a moment (seconds since the epoch) that has been attributed already.
         """
-        self._events = events
         self._processes = processes
         self._actor = actor
         self._fetched: dict[int, float] = {}
         """When each process first turned to a stranger's host."""
         self._below: dict[int, float] = {}
         """When a process below each process first did."""
-        self._written: defaultdict[str, list[_Writer]] = defaultdict(list)
-        """Who but the installer wrote to a path."""
-        for event in events:
-            if event.actor == _INSTALLER or event.errno:
-                continue
-            if isinstance(event, FileWrite):
-                self._written[event.path].append(_Writer(event.pid, event.ts))
-            elif event.pid and event.pid not in self._fetched and _is_fetch(event):
-                self._fetched[event.pid] = event.ts
-                for process in processes.ancestors(event.pid, event.ts):
-                    self._below.setdefault(process.pid, event.ts)
+        self._written: dict[str, _Writer] = {}
+        """Who but the installer wrote to a path last."""
 
-    def explained(self) -> list[AnyEvent]:
-        """Give the events with the origins of what was executed."""
-        return [
-            self._explain(event) if isinstance(event, ProcessExec) and event.origin == "written" else event
-            for event in self._events
-        ]
+    def explained(self, event: AnyEvent) -> AnyEvent:
+        """Give the next event in order of time, which has its actor and role, with the origin of what was executed."""
+        if isinstance(event, ProcessExec):
+            return self._explain(event) if event.origin == "written" else event
+        if event.actor == _INSTALLER or event.errno:
+            return event
+        if isinstance(event, FileWrite):
+            self._written[event.path] = _Writer(event.pid, event.ts)
+        elif event.pid and event.pid not in self._fetched and _is_fetch(event):
+            self._fetched[event.pid] = event.ts
+            for process in self._processes.ancestors(event.pid, event.ts):
+                self._below.setdefault(process.pid, event.ts)
+        return event
 
     def _explain(self, event: ProcessExec) -> AnyEvent:
         writer = self._writer(event)
@@ -77,9 +72,8 @@ class Origins:
         executions = process.executions if process else ()
         written = next((one.written for one in executions if one.source == event.source), None)
         path = written.path if written else event.image
-        later = [writer for writer in self._written.get(path, ()) if writer.ts <= event.ts]
-        if later:
-            return later[-1]
+        if (later := self._written.get(path)) is not None:
+            return later
         if written is None or self._actor(written.pid, written.ts) == _INSTALLER:
             return None
         return _Writer(written.pid, written.ts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -11,7 +12,8 @@ from collector import dropped, gateway, limits
 from collector.actors import attribute
 from collector.bait import BaitScanner
 from collector.capture import CAPTURE, Witness, witness
-from collector.events import AnyEvent, NetworkConnect
+from collector.eventlog import EventLog, merged
+from collector.events import AnyEvent
 from collector.manifest import LimitHit
 from collector.network import Explainer
 from collector.processes import ProcessTable, ProcessTableBuilder
@@ -21,6 +23,7 @@ from collector.syscalls import Trace, TraceCounts, read_trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collector.eventlog import Ordering
     from collector.manifest import Bait, Manifest
 
 __all__ = ["Evidence", "Timeline", "TraceCounts", "build"]
@@ -50,7 +53,7 @@ class Evidence(Protocol):
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """A run's events and how much of the evidence was understood."""
 
-    events: tuple[AnyEvent, ...]
+    events: Sequence[AnyEvent]
     """In order of time; at the same moment traces stand before the gateway, each in its own order."""
     processes: ProcessTable
     traces: dict[str, TraceCounts]
@@ -88,19 +91,18 @@ def build(bundle: Evidence) -> Timeline:
     has_gateway = bundle.has(gateway.GATEWAY)
     log = gateway.read(bundle.lines(gateway.GATEWAY)) if has_gateway else gateway.GatewayLog()
     samples = bundle.lines(RESOURCES) if bundle.has(RESOURCES) else ()
-    traced = [event for trace in traces.values() for event in trace.events]
     sends = [send for trace in traces.values() for send in trace.sends]
-    connects = [event for event in traced if isinstance(event, NetworkConnect)]
+    connects = [event for trace in traces.values() for event in trace.connects]
     scanner = BaitScanner(bundle.bait)
     explainer = Explainer(log, manifest, scanner, connects, sends)
-    events = [explainer.named(event) for event in traced]
-    events += explainer.events()
-    events.sort(key=lambda event: event.ts)
+    answered = sorted(explainer.events(), key=lambda event: event.ts)
+    streams = [*(_named(trace.order, explainer) for trace in traces.values()), iter([answered])]
     processes = table.build()
-    events = attribute(events, processes, manifest)
+    events = EventLog(attribute(merged(streams), processes, manifest))
     left = dropped.read(bundle.lines(dropped.DROPPED), events, scanner) if bundle.has(dropped.DROPPED) else None
+    events.extend(left.events if left else ())
     return Timeline(
-        events=(*events, *(left.events if left else ())),
+        events=events,
         processes=processes,
         traces={name: _counts(trace) for name, trace in traces.items()},
         dropped=left,
@@ -110,6 +112,11 @@ def build(bundle: Evidence) -> Timeline:
         gateway_hits=limits.by_phase(log.losses, manifest.phases),
         resources=read_samples(samples, manifest.phases),
     )
+
+
+def _named(order: Ordering, explainer: Explainer) -> Iterator[list[AnyEvent]]:
+    for batch in order.batches():
+        yield [explainer.named(event) for event in batch]
 
 
 def _traces(bundle: Evidence) -> tuple[ProcessTableBuilder, dict[str, Trace]]:

@@ -8,7 +8,7 @@ from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from collector.events import KernelCall, NamespaceChange, ProcessExit, ProcessStart, Source
+from collector.events import KernelCall, NamespaceChange, NetworkConnect, ProcessExit, ProcessStart, Source
 from collector.strace import Call, Exit, Group, Item, Note, Signal, Unparsed, Word, parse
 from collector.syscalls import descriptors, files, kernel, network, privileges, programs
 from collector.syscalls.paths import decoded
@@ -64,9 +64,12 @@ def read_trace(
         table: the run's processes and written files, shared by the phases, which must come in their order.
         linger_started: when phase `linger` began, in seconds since the epoch; later events belong to it.
     """
-    reader = _Reader(phase, Output(phase.name, source_name, table, linger_started))
+    out = Output(phase.name, source_name, table, linger_started)
+    reader = _Reader(phase, out)
     for item in parse(lines):
         reader.feed(item)
+        if out.order.is_full:
+            reader.settle()
     return reader.finish()
 
 
@@ -86,6 +89,7 @@ class _Reader:
         """Items of threads whose fork has not been seen to return yet."""
         self._forking: list[tuple[LiveProcess, Call]] = []
         """Forks whose child is unknown: never returned, or returned a pid nobody translated."""
+        self._connects: list[NetworkConnect] = []
         self._foreign: set[int] = set()
         """Threads whose last call came through another interface than x86_64's."""
 
@@ -269,6 +273,11 @@ class _Reader:
         if self._first_unparsed is None or line < self._first_unparsed:
             self._first_unparsed = line
 
+    def settle(self) -> None:
+        """Puts what there is aside, so that memory does not grow with the trace."""
+        self._connects += [event for event in self._out.events if isinstance(event, NetworkConnect)]
+        self._out.order.settle()
+
     def finish(self) -> Trace:
         """The trace as a whole, once every item was fed."""
         self._forking.sort(key=lambda fork: fork[1].ts)
@@ -276,11 +285,16 @@ class _Reader:
             items = self._held.pop(tid, None)
             if items is not None:
                 self._settle(tid, items)
-        events = sorted(self._out.events, key=_IN_ORDER)
-        sends = sorted(self._out.sends, key=_IN_ORDER)
-        counts = TraceCounts(self._lines, self._unparsed, self._truncated, self._first_unparsed)
-        root_ended = self._root is not None and self._root.ended is not None
-        return Trace(tuple(events), counts, tuple(sends), self._root is not None, root_ended, self._orphans)
+        self._connects += [event for event in self._out.events if isinstance(event, NetworkConnect)]
+        return Trace(
+            order=self._out.order,
+            connects=tuple(sorted(self._connects, key=_IN_ORDER)),
+            counts=TraceCounts(self._lines, self._unparsed, self._truncated, self._first_unparsed),
+            sends=tuple(sorted(self._out.sends, key=_IN_ORDER)),
+            root_seen=self._root is not None,
+            root_ended=self._root is not None and self._root.ended is not None,
+            orphans=self._orphans,
+        )
 
     def _settle(self, tid: int, items: list[_Threaded]) -> None:
         """Finds a home for a thread whose fork was never seen to return."""

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from collector.events import AnyEvent, Source
+from collector.eventlog import Ordering
+from collector.events import Source
 from collector.processes import Peer, Socket
 from collector.strace import Argument, Call, Descriptor, Group, Text, Value, Word
 from collector.syscalls.paths import MAX_TEXT, absolute, decoded, named_descriptor
 
 if TYPE_CHECKING:
+    from collector.events import AnyEvent
     from collector.processes import Known, LiveProcess, ProcessTableBuilder
     from collector.syscalls.trace import Send
 
@@ -27,7 +29,8 @@ class Output:
         self.source = source
         self.table = table
         self.linger = linger
-        self.events: list[AnyEvent] = []
+        self.order = Ordering()
+        self.events = self.order.pending
         self.sends: list[Send] = []
         self.sent_bytes = 0
         self.sockets: dict[bytes, str] = {}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from collector.events import AnyEvent, Source
+from collector.eventlog import Ordering
+from collector.events import NetworkConnect, Source
+
+if TYPE_CHECKING:
+    from collector.events import AnyEvent
 
 
 class TraceCounts(msgspec.Struct, frozen=True):
@@ -38,8 +45,10 @@ class Send(msgspec.Struct, frozen=True):
 class Trace(msgspec.Struct, frozen=True):
     """One phase's trace, read."""
 
-    events: tuple[AnyEvent, ...]
-    """In order of time."""
+    order: Ordering
+    """Its events."""
+    connects: tuple[NetworkConnect, ...]
+    """Those of its events that dial, in order of time."""
     counts: TraceCounts
     sends: tuple[Send, ...]
     root_seen: bool
@@ -48,3 +57,8 @@ class Trace(msgspec.Struct, frozen=True):
     """The end of that command was seen."""
     orphans: int = 0
     """Processes whose parent was not seen; with `root_seen` they count as the package's."""
+
+    @property
+    def events(self) -> tuple[AnyEvent, ...]:
+        """All its events in order of time, at once."""
+        return tuple(chain.from_iterable(self.order.batches()))

@@ -229,7 +229,7 @@ def test_nothing_below_a_hook_is_ever_the_installer(steps: list[tuple[str, int, 
     phase = next(phase for phase in phases if phase.name == "install")
     table = ProcessTableBuilder()
     read = read_trace(phase, phase.trace, trace.text().encode().splitlines(), table)
-    events = attribute(read.events, table.build(), make_manifest(phases))
+    events = list(attribute(read.events, table.build(), make_manifest(phases)))
     # The fork itself and what precedes the hook's own execution are still pip's.
     begun = next(n for n, event in enumerate(events) if isinstance(event, ProcessExec) and event.pid == hook)
     assert {event.actor for event in events[begun:] if event.pid in below} == {"target"}

@@ -1,0 +1,191 @@
+"""Events in memory that hardly grows with their number: the first as they are, all later ones packed.
+
+A packed event takes some ten bytes. Packing and unpacking one takes less than a microsecond, far less than reading its
+line anew.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from operator import attrgetter, eq
+from typing import TYPE_CHECKING, Final, overload
+
+import msgspec
+import zstandard
+
+from collector.events import AnyEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+KEPT: Final = 1 << 14
+"""Events of a log that are kept as they are: a usual run has fewer."""
+_PACK: Final = 1 << 12
+"""Events packed together."""
+_RUN: Final = 1 << 13
+"""Events put in order together."""
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(list[AnyEvent])
+_MOMENT: Final = attrgetter("ts")
+_IN_ORDER: Final = attrgetter("ts", "source")
+
+
+class _Pack:
+    """Some events in a row."""
+
+    __slots__ = ("_packed", "_plain")
+
+    def __init__(self, events: list[AnyEvent]) -> None:
+        self._plain: list[AnyEvent] | None = None
+        try:
+            packed = zstandard.ZstdCompressor(level=1).compress(_ENCODER.encode(events))
+            # A copy: what `compress` gives has the room of the worst case behind it.
+            self._packed = bytes(memoryview(packed))
+        except (UnicodeEncodeError, OverflowError):
+            # Half a surrogate pair, or a number that is longer than any of strace's.
+            self._plain = events
+
+    def events(self) -> list[AnyEvent]:
+        """The events, made anew."""
+        if self._plain is not None:
+            return self._plain
+        return _DECODER.decode(zstandard.ZstdDecompressor().decompress(self._packed))
+
+
+class EventLog(Sequence[AnyEvent]):
+    """Events in the order in which they were added."""
+
+    def __init__(self, events: Iterable[AnyEvent] = (), *, kept: int = KEPT) -> None:
+        """Take events.
+
+        Args:
+            events: The first ones.
+            kept: How many are not packed.
+        """
+        self._most = kept
+        self._kept: list[AnyEvent] = []
+        self._packs: list[_Pack] = []
+        self._last: list[AnyEvent] = []
+        # Whoever asks for events by their place asks for neighbours.
+        self._unpacked = lru_cache(4)(lambda number: self._packs[number].events())
+        self.extend(events)
+
+    def extend(self, events: Iterable[AnyEvent]) -> None:
+        """Add events to the end."""
+        last = self._last if self._packs or self._last else self._kept
+        for event in events:
+            last.append(event)
+            if len(last) == (self._most if last is self._kept else _PACK):
+                if last is not self._kept:
+                    self._packs.append(_Pack(last))
+                last = self._last = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EventLog) and len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return len(self._kept) + _PACK * len(self._packs) + len(self._last)
+
+    def __iter__(self) -> Iterator[AnyEvent]:
+        yield from self._kept
+        for pack in self._packs:
+            yield from pack.events()
+        yield from self._last
+
+    @overload
+    def __getitem__(self, at: int) -> AnyEvent: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[AnyEvent]: ...
+    def __getitem__(self, at: int | slice) -> AnyEvent | Sequence[AnyEvent]:
+        if isinstance(at, slice):
+            return [self[place] for place in range(*at.indices(len(self)))]
+        place = at + len(self) if at < 0 else at
+        if not 0 <= place < len(self):
+            raise IndexError(at)
+        if place < len(self._kept):
+            return self._kept[place]
+        number, offset = divmod(place - len(self._kept), _PACK)
+        return self._unpacked(number)[offset] if number < len(self._packs) else self._last[offset]
+
+
+class Ordering:
+    """Puts the events of a trace, which come nearly in order, in order of time and of line."""
+
+    def __init__(self, *, run: int = _RUN) -> None:
+        """Begin.
+
+        Args:
+            run: How many events are put in order, and packed, together.
+        """
+        self.pending: list[AnyEvent] = []
+        """The latest events, in any order. New ones are added here."""
+        self._run = run
+        self._runs: list[tuple[float, list[_Pack]]] = []
+        """When the first event of each was, and its events in order."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to `settle`."""
+        return len(self.pending) >= self._run
+
+    def settle(self) -> None:
+        """Put in order and pack what is pending."""
+        self.pending.sort(key=_IN_ORDER)
+        packs = [_Pack(self.pending[at : at + _PACK]) for at in range(0, len(self.pending), _PACK)]
+        self._runs.append((self.pending[0].ts, packs))
+        self.pending.clear()
+
+    def batches(self) -> Iterator[list[AnyEvent]]:
+        """Give all events in order, some at a time.
+
+        A call that returned late has an early moment: what may have to wait for it is held back.
+        """
+        self.pending.sort(key=_IN_ORDER)
+        runs = sorted(self._runs, key=lambda run: run[0])
+        begins = [*(begun for begun, _ in runs), math.inf]
+        last = self.pending[0].ts if self.pending else math.inf
+        held: list[AnyEvent] = []
+        for (_, packs), following in zip(runs, begins[1:], strict=True):
+            held += chain.from_iterable(pack.events() for pack in packs)
+            held.sort(key=_IN_ORDER)
+            until = bisect_left(held, min(following, last), key=_MOMENT)
+            yield held[:until]
+            held = held[until:]
+        yield sorted([*held, *self.pending], key=_IN_ORDER)
+
+
+def merged(streams: Sequence[Iterable[list[AnyEvent]]]) -> Iterator[AnyEvent]:
+    """Merge streams by time.
+
+    Args:
+        streams: Of batches, each in order of time; a batch may be empty.
+
+    Yields:
+        All events in order of time. Those of the same moment keep the order of the streams, and in a stream their own.
+    """
+    going = {number: iter(stream) for number, stream in enumerate(streams)}
+    heads: list[list[AnyEvent]] = [[] for _ in streams]
+    empty = list(going)
+    while True:
+        while empty:
+            number = empty.pop()
+            batch = next(going[number], None)
+            if batch is None:
+                del going[number]
+            else:
+                heads[number] += batch
+                empty += [] if heads[number] else [number]
+        # Before the end of the batch that ends first nothing is missing.
+        until = min((heads[number][-1].ts for number in going), default=math.inf)
+        cuts = [bisect_left(head, until, key=_MOMENT) if going else len(head) for head in heads]
+        yield from sorted(chain.from_iterable(head[:cut] for head, cut in zip(heads, cuts, strict=True)), key=_MOMENT)
+        if not going:
+            return
+        heads = [head[cut:] for head, cut in zip(heads, cuts, strict=True)]
+        empty = [number for number in going if heads[number][-1].ts == until]
