@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector import timeline
+from collector import baseline, timeline
 from collector.compose import compose
 from collector.findings import match
 from collector.report import SigmaReport
@@ -62,4 +62,5 @@ def judge(bundle: Bundle, told: Timeline, rules: RuleSet, suppressions: Suppress
         rules_digest=rules.digest,
         sigma=SigmaReport(loaded=sum(rule.foreign for rule in rules.rules), skipped=len(rules.skipped)),
         suppressed=outcomes,
+        baseline=baseline.read(bundle),
     )

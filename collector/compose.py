@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from collector import attack
+from collector import baseline as baselines
 from collector.attempts import network
 from collector.dropped_report import dropped_report
 from collector.hints import find_hints
@@ -33,6 +34,7 @@ from collector.verdict import weigh
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from collector.baseline import Baseline
     from collector.events import AnyEvent
     from collector.findings import Finding
     from collector.manifest import Bait, Coverage, LimitHit, Manifest, Phase
@@ -55,6 +57,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
     rules_digest: str,
     sigma: SigmaReport = NONE_BY_OTHERS,
     suppressed: Outcomes = NOTHING,
+    baseline: Baseline | None = None,
 ) -> Report:
     """Make the report: bounded everywhere, and without the value of any bait."""
     redactor = Redactor.of(bait)
@@ -75,6 +78,7 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
         capture=timeline.capture.report if timeline.capture else None,
         processes=tree(timeline.events, redactor),
         dropped=dropped_report(timeline.dropped, redactor) if timeline.dropped else None,
+        baseline=baselines.report(baseline, manifest, timeline.events),
         hints=find_hints(timeline.events, manifest.home, redactor),
         events=dict(sorted(Counter(kind_of(event) for event in timeline.events).items())),
         manifest=_run(manifest, bait, rules_digest, sigma, suppressed.digest),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from collector.attempts import Network
+from collector.baseline import BaselineReport
 from collector.capture import CaptureReport
 from collector.dropped_report import DroppedReport
 from collector.events import Source
@@ -208,6 +209,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     processes: ProcessTree
     dropped: DroppedReport | None = None
     """What the package left on the file system; `null` for a bundle that is older than such lists."""
+    baseline: BaselineReport | None
+    """How many events are as in an empty package; `null` when no baseline was recorded for the image and the pod."""
     hints: Hints
     """What it looked for and did not find: what to give it in the next run."""
     events: dict[str, int]

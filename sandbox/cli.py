@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import click
-from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from sandbox import commands, docker_commands
+from sandbox.image_cli import image as image_group
+from sandbox.pod_options import POD, RUNTIME, runtime_for
 from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
 
@@ -80,10 +81,6 @@ def _complete_package(_context: click.Context, _parameter: click.Parameter, type
     return [CompletionItem(purl)] if typed and purl.startswith(typed) else [CompletionItem(typed, type="file")]
 
 
-def _complete_runtime(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
-    return [name for name in docker_commands.runtimes() if name.startswith(typed)]
-
-
 @cli.command(epilog=_EXIT_CODES)
 @click.argument("package", shell_complete=_complete_package)
 @click.option(
@@ -99,26 +96,8 @@ def _complete_runtime(_context: click.Context, _parameter: click.Parameter, type
     show_default=True,
     help="Name of a shipped profile or path of a YAML file: phases, limits, persona, bait.",
 )
-@click.option(
-    "--pod",
-    type=click.Choice(["auto", "bubblewrap", "docker"]),
-    default="bubblewrap",
-    show_default=True,
-    envvar="FUMEHOOD_POD",
-    show_envvar=True,
-    help="What seals the package in. bubblewrap needs no daemon and no root. docker takes gVisor where it is "
-    "registered, else runc. auto takes the strongest that works here and says which and why (docs/docker.md).",
-)
-@click.option(
-    "--runtime",
-    default="",
-    metavar="NAME",
-    envvar="FUMEHOOD_RUNTIME",
-    show_envvar=True,
-    shell_complete=_complete_runtime,
-    help="Docker runtime of the pod, as the engine knows it: runsc (gVisor), runc or another. Not for bubblewrap, with "
-    "which the environment variable is left unread.",
-)
+@POD
+@RUNTIME
 @_FORMAT
 @_OUTPUT
 @_FAIL_ON
@@ -154,14 +133,8 @@ def run(
     reporting = commands.Reporting(
         form=form, output=output, fail_on=fail_on, rules=rules, sigma=sigma, suppressions=suppressions
     )
-    if pod == "bubblewrap" and _from_environment("runtime"):
-        runtime = ""
+    runtime = runtime_for(pod, runtime)
     return commands.run(package, artefact, profile, reporting, pod=pod, runtime=runtime, quiet=quiet)
-
-
-def _from_environment(parameter: str) -> bool:
-    """Whether a parameter was set for all commands, not for this one."""
-    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.ENVIRONMENT
 
 
 @cli.command(epilog=_EXIT_CODES)
@@ -202,14 +175,23 @@ def report(
 @click.option("--phase", help="Only events of this phase.")
 @click.option("--kind", help="Only events of this kind, or of all kinds that begin with it (file, network.connect).")
 @click.option("--actor", help="Only events of this actor (installer, target, dependency:NAME ...).")
-def events(bundle: Path, phase: str | None, kind: str | None, actor: str | None) -> int:
+@click.option(
+    "--unusual/--baseline",
+    "unusual",
+    default=None,
+    help="Only events that an empty package does not have, or only those that it has too (fumehood image baseline).",
+)
+def events(bundle: Path, phase: str | None, kind: str | None, actor: str | None, unusual: bool | None) -> int:
     """List the events in BUNDLE, one a line, in the text form that rules and tests use.
 
     \b
     Each line: phase, actor, process, kind, fields, and where in the bundle it comes from:
       import target 412 file.read path=/home/martin/.aws/credentials  # traces/import.strace.zst:1234
     """
-    return commands.events(bundle, commands.EventFilter(phase=phase, kind=kind, actor=actor))
+    usual = None if unusual is None else not unusual
+    from sandbox.events_commands import EventFilter, list_events
+
+    return list_events(bundle, EventFilter(phase=phase, kind=kind, actor=actor, usual=usual))
 
 
 @cli.command(
@@ -255,18 +237,7 @@ def replay(
 
 
 cli.add_command(rules_group)
-
-
-@cli.group()
-def image() -> None:
-    """Look after the base root filesystems that pods are made from."""
-
-
-@image.command()
-@click.option("--profile", default="pypi", show_default=True, help="Build the image that this profile names.")
-def build(profile: str) -> int:
-    """Build the base root filesystem, unless it is there already. `fumehood run` does so by itself."""
-    return commands.build_image(profile)
+cli.add_command(image_group)
 
 
 @cli.group()

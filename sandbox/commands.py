@@ -10,7 +10,7 @@ import shlex
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import click
 import msgspec
@@ -25,7 +25,6 @@ from sandbox.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from collector.events import Event
     from collector.report import Report
     from collector.sigma.rule import RuleSet
     from collector.suppressions import Suppressions
@@ -57,14 +56,6 @@ class Reporting(msgspec.Struct, frozen=True, kw_only=True):
     rules: Path | None
     sigma: tuple[Path, ...] = ()
     suppressions: Path | None = None
-
-
-class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events are wanted; None for all."""
-
-    phase: str | None
-    kind: str | None
-    actor: str | None
 
 
 def configure_logging(verbose: int) -> None:
@@ -145,16 +136,16 @@ def _report(bundle: Path, rules: RuleSet, suppressions: Suppressions, reporting:
     made = analyse(Bundle.open(bundle), rules, suppressions)
     text = io.StringIO()
     if reporting.form == "json":
-        _write([to_json(made)], reporting.output)
+        write([to_json(made)], reporting.output)
     elif reporting.output is not None:
         render_report(made, Console(file=text, width=100, no_color=True), bundle=bundle)
-        _write([text.getvalue().encode()], reporting.output)
+        write([text.getvalue().encode()], reporting.output)
     else:
         terminal, raw = Console(highlight=False), io.BytesIO()
         file = io.TextIOWrapper(raw, terminal.encoding, "backslashreplace", write_through=True)
         like = Console(file=file, highlight=False, force_terminal=terminal.is_terminal, width=terminal.width)
         render_report(made, like, bundle=bundle)
-        _write([raw.getvalue()])
+        write([raw.getvalue()])
     return _exit_code(made, reporting.fail_on)
 
 
@@ -168,7 +159,7 @@ def _check_output(output: Path | None) -> None:
         raise UsageError(f"cannot write {output}: {os.strerror(errno.EACCES)}; choose another --output")
 
 
-def _write(pieces: Iterable[bytes], output: Path | None = None) -> None:
+def write(pieces: Iterable[bytes], output: Path | None = None) -> None:
     """Write to a file, or to standard output, whose reader (head, less) may have seen enough."""
     if output is not None:
         try:
@@ -192,61 +183,6 @@ def _exit_code(made: Report, fail_on: FailOn) -> int:
         return _INCONCLUSIVE
     worse = {"suspicious": ("suspicious", "malicious"), "malicious": ("malicious",), "never": ()}[fail_on]
     return _FOUND if made.verdict in worse else _CLEAN
-
-
-def events(bundle: Path, wanted: EventFilter) -> int:
-    """List a bundle's events."""
-    from collector import timeline
-    from collector.bundle import Bundle
-    from collector.text import render
-
-    opened = Bundle.open(bundle)
-    _check_filter(wanted, [phase.name for phase in opened.manifest.phases])
-    happened = timeline.build(opened).events
-    chosen = [event for event in happened if _wants(wanted, event)]
-    if not chosen:
-        actors = ", ".join(sorted({event.actor for event in happened})) or "none"
-        click.echo(f"no event matches; actors in this bundle: {actors}", err=True)
-    _write(f"{render(event, source=True)}\n".encode() for event in chosen)
-    return _CLEAN
-
-
-def _check_filter(wanted: EventFilter, phases: list[str]) -> None:
-    """Raise UsageError for a phase or kind that cannot be, which would look like `nothing happened`."""
-    from collector.events import AnyEvent
-
-    if wanted.phase is not None and wanted.phase not in phases:
-        raise UsageError(f"there is no phase {wanted.phase!r} in this bundle; it has {', '.join(phases)}")
-    kinds = sorted(_kind(event) for event in get_args(AnyEvent))
-    if wanted.kind is not None and not any(_is_kind(kind, wanted.kind) for kind in kinds):
-        raise UsageError(f"there is no kind {wanted.kind!r}; there are {', '.join(kinds)}")
-
-
-def _wants(wanted: EventFilter, event: Event) -> bool:
-    return (
-        wanted.phase in {None, event.phase}
-        and wanted.actor in {None, event.actor}
-        and (wanted.kind is None or _is_kind(_kind(type(event)), wanted.kind))
-    )
-
-
-def _kind(event: type[Event]) -> str:
-    return str(event.__struct_config__.tag)
-
-
-def _is_kind(kind: str, wanted: str) -> bool:
-    return f"{kind}.".startswith(f"{wanted}.")
-
-
-def build_image(profile: str) -> int:
-    """Build the base root filesystem of a profile."""
-    from sandbox import images
-    from sandbox.profile import load_profile
-
-    settings = Settings.from_environment(os.environ)
-    image = images.ensure(load_profile(profile).image, settings.cache, lambda text: click.echo(text, err=True))
-    click.echo(image.rootfs)
-    return _CLEAN
 
 
 def completion(command: click.Command, shell: str) -> int:

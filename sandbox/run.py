@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from collector.baseline import BASELINE
 from collector.dropped import DROPPED
 from collector.manifest import BUNDLE_SCHEMA, Isolation, Manifest, Phase
 from collector.manifest import Profile as ProfileRecord
-from sandbox import images, versions
+from sandbox import baselines, images, versions
 from sandbox.bait import Planted, plant
 from sandbox.bundle import BundleWriter
 from sandbox.errors import SandboxError
@@ -128,7 +129,9 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
         _log.info("run starts", run=identifier, purl=artefact.purl, sha256=artefact.sha256)
         evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile)
         progress.step("sealing the evidence")
-        return _seal(this, evidence, bundle)
+        return _seal(
+            this, evidence, bundle, baselines.find(settings.cache, this.image.image.digest, evidence.isolation.pod)
+        )
 
 
 @contextmanager
@@ -188,7 +191,7 @@ def _run_in_pod(
         )
 
 
-def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter) -> Path:
+def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter, baseline: bytes | None) -> Path:
     directory = bundle.directory
     for phase in evidence.phases:
         if phase.trace:
@@ -201,6 +204,8 @@ def _seal(this: _Run, evidence: _Evidence, bundle: BundleWriter) -> Path:
     bundle.add_file(DROPPED, directory / dropped.FILE)
     bundle.add("resources.jsonl.zst", b"".join(msgspec.json.encode(sample) + b"\n" for sample in evidence.samples))
     bundle.add("bait.json", msgspec.json.encode(this.planted.baits) + b"\n")
+    if baseline is not None:
+        bundle.add(BASELINE, baseline)
     bundle.add("profile.yaml", this.profile.text.encode())
     artefact = this.artefact
     return bundle.seal(

@@ -64,6 +64,8 @@ def render_report(report: Report, console: Console, *, bundle: Path | None = Non
     page.heading("Phases")
     page.rows([_phase(page, phase) for phase in report.phases])
     render_resources(page, report.phases)
+    if (usual := report.baseline) is not None:
+        page.line(page.text(f"{usual.events:,} of {usual.of:,} events as in an empty package"), 1)
     _notes(page, report)
     if bundle is not None:
         page.heading("Evidence")

@@ -1,0 +1,184 @@
+"""What an empty package does too: shapes of events, by which the usual is told from what is the package's own.
+
+It only counts and sorts what is shown. Rules see every event, whether the baseline has it or not.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from collector.actors import INSTALLER
+from collector.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collector.bundle import Bundle
+    from collector.events import AnyEvent, Event
+    from collector.manifest import Manifest
+
+BASELINE: Final = "baseline.json.zst"
+"""Name of the file in a bundle."""
+SCHEMA: Final = "fumehood.baseline/1"
+
+_SKIPPED: Final = frozenset(
+    {"ts", "pid", "source", "phase", "actor", "parent", "size", "answers", "user_agent", "body", "payload", "status"}
+    | {"sha256", "parent_argv", "parent_image"}
+)
+"""Fields that say nothing of what sort of event it is, or differ from run to run."""
+_CACHED: Final = 1 << 16
+_RANDOM: Final = (
+    (re.compile(r"/proc/[0-9]+"), "/proc/N"),
+    (re.compile(r"(/tmp/pip-[a-z-]+-)[a-z0-9_]{8}"), r"\1X"),
+    (re.compile(r"(/tmp/|/)(\.?tmp|pymp-)[A-Za-z0-9_]{6,8}(?=/|\.|$)"), r"\1\2X"),
+    (re.compile(r"[a-z0-9_]{8}\.tmp$"), "X.tmp"),
+    (re.compile(r"~/\.cache/pip/.+"), "~/.cache/pip/*"),
+    (re.compile(r"[0-9a-f]{16,}"), "H"),
+    (re.compile(r"\.(pyc|so|tmp)\.[0-9]+"), r".\1.N"),
+    (re.compile(r"[0-9]{5,}"), "N"),
+)
+"""Numbers of processes, temporary names, digests and times, and what stands in their place."""
+_UNPACKED: Final = re.compile(
+    r"((?:/tmp/pip-build-env-X/[a-z]+|~/\.venv)/lib(?:64)?/python[0-9.]+/site-packages|/tmp/pip-[a-z-]+-X)/.*?"
+    r"(\.[A-Za-z]+)?(?:\.N)?"
+)
+"""What the installer unpacks has the names that its package gives it: the place and the ending count."""
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """One empty package, run to see what is usual."""
+
+    name: str
+    """E.g. `setuptools`: its build backend; `wheel` for one that is not built."""
+    completed: bool
+    """Its installation came to its end. Of one that failed only what came before is in the baseline."""
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shapes of all events of some empty packages, in one image and one kind of pod."""
+
+    schema: Literal["fumehood.baseline/1"]
+    image: str
+    """Digest of the image."""
+    pod: str
+    recorded: tuple[Recorded, ...]
+    shapes: tuple[str, ...]
+    """Sorted."""
+
+
+class BaselineReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a run is as in an empty package."""
+
+    sha256: str
+    """Digest of the baseline's file in the bundle."""
+    recorded: tuple[Recorded, ...]
+    events: int
+    """Events as in an empty package."""
+    of: int
+    """All events."""
+
+
+class Shaper:
+    """Gives events of one run their shapes."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Take what differs from run to run: the home, and name and version of the package."""
+        package = manifest.package
+        words = [re.escape(part) for part in re.split(r"[-_.]+", package.name) if part]
+        name = r"[-_.]+".join(words) or r"(?!)"
+        version = re.escape(package.version)
+        self._own = re.compile(rf"(?<![A-Za-z0-9]){name}(?:[-_]{version})?(?![A-Za-z0-9])", re.IGNORECASE)
+        self._home = manifest.home
+        self._texts: dict[tuple[str, bool], str] = {}
+
+    def shape(self, event: AnyEvent) -> str:
+        """The shape of an event: phase, class of actor, kind and fields, without what differs from run to run.
+
+        Returns:
+            The same text for events that are alike; empty for one that carries bait, which is never usual.
+        """
+        if getattr(event, "bait", ()):
+            return ""
+        actor = "dependency" if event.actor.startswith("dependency:") else event.actor
+        words = [event.phase, actor, str(type(event).__struct_config__.tag)]
+        if getattr(event, "role", "") == "registry":
+            # Which pages and files it asks for is what makes a package another one.
+            return " ".join([*words, "role=registry", event.errno])
+        for name in _names(type(event)):
+            value = getattr(event, name)
+            if value not in ("", (), False, 0):
+                words.append(f"{name}={self._value(value, unpacks=actor == INSTALLER)}")
+        return " ".join(words)
+
+    def _value(self, value: Any, *, unpacks: bool) -> str:  # noqa: ANN401 - the fields of all events
+        if isinstance(value, str):
+            return self._text(value, unpacks=unpacks)
+        if isinstance(value, tuple):
+            return "|".join(self._text(str(part), unpacks=unpacks) for part in value)
+        return str(value)
+
+    def _text(self, text: str, *, unpacks: bool) -> str:
+        known = self._texts.get((text, unpacks))
+        if known is not None:
+            return known
+        made = self._own.sub("PACKAGE", text.replace(self._home, "~"))
+        for pattern, place in _RANDOM:
+            made = pattern.sub(place, made)
+        if unpacks and (unpacked := _UNPACKED.fullmatch(made)):
+            made = f"{unpacked[1]}/*{unpacked[2] or ''}"
+        if len(self._texts) < _CACHED:
+            self._texts[text, unpacks] = made
+        return made
+
+
+@cache
+def _names(cls: type[Event]) -> tuple[str, ...]:
+    """The fields that make a shape; numbers of other processes do not."""
+    numbers = {"target"} if cls.__struct_config__.tag in {"process.access", "process.signal"} else set()
+    return tuple(name for name in cls.__struct_fields__ if name not in _SKIPPED | numbers)
+
+
+def read(bundle: Bundle) -> Baseline | None:
+    """Read the baseline that a bundle carries.
+
+    Args:
+        bundle: The evidence.
+
+    Returns:
+        None when it carries none.
+
+    Raises:
+        BundleError: It is damaged, or of another image.
+    """
+    if not bundle.has(BASELINE):
+        return None
+    where = f"{bundle.path}: {BASELINE}"
+    try:
+        baseline = msgspec.json.decode(bundle.text(BASELINE), type=Baseline)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BundleError(
+            f"{where}: not as it must be: {error}; the bundle is damaged or of another version"
+        ) from error
+    if baseline.image != bundle.manifest.image.digest:
+        raise BundleError(f"{where}: it is of another image; the bundle is damaged")
+    return baseline
+
+
+def is_usual(baseline: Baseline, manifest: Manifest, events: Iterable[AnyEvent]) -> list[bool]:
+    """Say of each event whether an empty package has it too, in their order."""
+    shaper, shapes = Shaper(manifest), frozenset(baseline.shapes)
+    return [shaper.shape(event) in shapes for event in events]
+
+
+def report(baseline: Baseline | None, manifest: Manifest, events: Iterable[AnyEvent]) -> BaselineReport | None:
+    """Count the events of a run that are as in an empty package."""
+    if baseline is None:
+        return None
+    usual = is_usual(baseline, manifest, events)
+    return BaselineReport(
+        sha256=manifest.files[BASELINE].sha256, recorded=baseline.recorded, events=sum(usual), of=len(usual)
+    )
