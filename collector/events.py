@@ -232,6 +232,13 @@ class NetworkConnect(Event, frozen=True, kw_only=True, tag="network.connect"):
     """The name whose DNS answer gave `ip`, when the pod asked for one."""
     role: str = ""
     """See `HttpRequest.role`."""
+    said: str = ""
+    """What the gateway heard on it first: `tls`, `http`, `raw` (anything else) or `silent` (nothing); empty when no
+    connection at the gateway is this one (UDP, a failed dial, a server in the pod)."""
+    sent: int = 0
+    """Bytes that the package sent on it, as the gateway counted them."""
+    received: int = 0
+    """Bytes that it was answered."""
 
 
 class NetworkListen(Event, frozen=True, kw_only=True, tag="network.listen"):

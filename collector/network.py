@@ -33,6 +33,7 @@ MAX_TYPE: Final = 200
 """Characters of an answer's media type."""
 UNJOINED: Final = "names-joined"
 """The limit that is named when more names were asked for than are searched for bait in pieces."""
+_SAID: Final = frozenset({"tls", "http", "raw", "silent"})
 _METADATA: Final = frozenset(
     {
         # Most clouds; containers' and pods' own credentials; two clouds with an address of their own.
@@ -153,7 +154,7 @@ class Explainer:
         ]
 
     def named(self, event: AnyEvent) -> AnyEvent:
-        """Fill in the host and role of a traced connect or packet.
+        """Fill in the host and role of a traced connect or packet, and what the gateway saw of the connection.
 
         Args:
             event: As the trace shows it.
@@ -164,7 +165,12 @@ class Explainer:
         if not isinstance(event, NetworkConnect | NetworkSend):
             return event
         host = self._names.at(event.ip, event.ts)
-        return msgspec.structs.replace(event, host=host, role=self._roles.of(host, event.ip))
+        named = msgspec.structs.replace(event, host=host, role=self._roles.of(host, event.ip))
+        record = self._owners.connection_of(event) if isinstance(event, NetworkConnect) else None
+        if record is None or not isinstance(named, NetworkConnect):
+            return named
+        said = record.protocol if record.protocol in _SAID else "raw"
+        return msgspec.structs.replace(named, said=said, sent=record.received, received=record.sent)
 
     def _question(self, located: Located[DnsRecord], bait: tuple[str, ...]) -> AnyEvent:
         record = located.record

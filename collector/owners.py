@@ -90,6 +90,10 @@ class Owners:
         ordered = sorted(connects, key=lambda event: event.ts)
         dialled = [event for event in ordered if event.protocol != "udp" and event.errno in _UNDER_WAY]
         self._connections = _paired(connections, dialled)
+        # By identity: two connects of one moment can be equal. The events live on in `_connections`.
+        self._records = {
+            id(self._connections[record.conn]): record for record in connections if record.conn in self._connections
+        }
         self._questions: defaultdict[bytes, _Moments] = defaultdict(_Moments)
         self._payloads: defaultdict[tuple[str, int, bytes], _Moments] = defaultdict(_Moments)
         self._peers: defaultdict[tuple[str, int], _Moments] = defaultdict(_Moments)
@@ -108,7 +112,12 @@ class Owners:
 
     def of_connection(self, conn: int) -> int:
         """The process that dialled a connection, by the gateway's number of it; 0 when unknown."""
-        return self._connections.get(conn, 0)
+        connect = self._connections.get(conn)
+        return 0 if connect is None else connect.pid
+
+    def connection_of(self, connect: NetworkConnect) -> ConnectionRecord | None:
+        """What the gateway saw of a traced connect; None when no connection of its is that one."""
+        return self._records.get(id(connect))
 
     def of_question(self, record: DnsRecord) -> int:
         """The process that asked: the one that sent this very name, else the last one that spoke to a resolver."""
@@ -165,22 +174,22 @@ def _name_at(payload: bytes, start: int) -> bytes:
     return b""
 
 
-def _paired(connections: Sequence[ConnectionRecord], connects: Sequence[NetworkConnect]) -> dict[int, int]:
-    """The process of each connection: for each address the first accept goes to the first connect still free.
+def _paired(connections: Sequence[ConnectionRecord], connects: Sequence[NetworkConnect]) -> dict[int, NetworkConnect]:
+    """The connect of each connection: for each address the first accept goes to the first connect still free.
 
     A connect whose accept never came would shift all later pairs, so free connects that are too old are passed over.
     """
     free: defaultdict[tuple[str, int], list[NetworkConnect]] = defaultdict(list)
     for connect in connects:
         free[address(connect.ip), connect.port].append(connect)
-    owners: dict[int, int] = {}
+    owners: dict[int, NetworkConnect] = {}
     for record in sorted(connections, key=lambda record: (record.ts, record.conn)):
         waiting = free[address(record.ip), record.port]
         earlier = bisect_right(waiting, record.ts + _SLACK, key=lambda connect: connect.ts)
         young = bisect_right(waiting, record.ts - _ACCEPT, key=lambda connect: connect.ts)
         if earlier:
             chosen = young if young < earlier else earlier - 1
-            owners[record.conn] = waiting[chosen].pid
+            owners[record.conn] = waiting[chosen]
             # What is older than the chosen one was given up, so that each list is walked through once.
             del waiting[: chosen + 1]
     return owners

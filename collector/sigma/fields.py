@@ -157,7 +157,15 @@ CATEGORIES: tuple[Category, ...] = (
     Category(
         "network_connection",
         (ev.NetworkConnect,),
-        (*_NAMED_DESTINATION, field("Initiated", lambda _event, _context: True, "always true")),
+        (
+            *_NAMED_DESTINATION,
+            field("Initiated", lambda _event, _context: True, "always true"),
+            field(
+                "Said", "said", "what the gateway heard first: `tls`, `http`, `raw`, `silent`; empty when it heard none"
+            ),
+            field("BytesSent", "sent", "bytes that the package sent on it"),
+            field("BytesReceived", "received", "bytes that it was answered"),
+        ),
     ),
     Category(
         "network_listen",

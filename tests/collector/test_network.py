@@ -18,6 +18,7 @@ from collector.events import (
     HttpRequest,
     NetworkConnect,
     NetworkPayload,
+    NetworkSend,
     Source,
     TlsHello,
 )
@@ -363,3 +364,55 @@ def test_more_pieces_than_are_put_together_is_a_limit() -> None:
     explainer = Explainer(log, make_manifest(real_phases()), BaitScanner(BAITS), [], [])
     assert {event.bait for event in explainer.events() if isinstance(event, NetworkPayload)} == {()}
     assert explainer.limits() == ("more was sent in pieces than is put together to look for bait",)
+
+
+def named(event: AnyEvent, *items: GatewayRecord, connects: list[NetworkConnect] | None = None) -> AnyEvent:
+    log = gateway.read(records(items).splitlines())
+    return Explainer(log, make_manifest(real_phases()), BaitScanner(BAITS), connects or [], []).named(event)
+
+
+def test_a_connect_says_what_went_over_it() -> None:
+    first, second = dialled(7, AT), dialled(8, AT)
+    heard = msgspec.structs.replace(connection(1, AT + 0.01), received=70, sent=900)
+    silent = msgspec.structs.replace(connection(2, AT + 0.02), protocol="silent")
+    answer = DnsRecord(ts=AT - 1, peer_port=1, transport="udp", name="collect.test", qtype="A", answers=(STRANGER,))
+    told = [named(event, answer, heard, silent, connects=[first, second]) for event in (first, second)]
+    # Whoever dialled first has the first accept; two equal moments stay apart.
+    expected = {"host": "collect.test", "role": ""}
+    assert told == [
+        msgspec.structs.replace(first, **expected, said="tls", sent=70, received=900),
+        msgspec.structs.replace(second, **expected, said="silent"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("connect", "record", "said"),
+    [
+        (dialled(7, AT), msgspec.structs.replace(connection(1, AT + 0.01), protocol="smtp"), "raw"),
+        (dialled(7, AT, errno="ECONNREFUSED"), connection(1, AT + 0.01), ""),
+        (dialled(7, AT, port=80), connection(1, AT + 0.01), ""),
+        (dialled(7, AT + 1), connection(1, AT), ""),
+    ],
+)
+def test_a_connect_without_a_connection_says_nothing(connect: NetworkConnect, record: GatewayRecord, said: str) -> None:
+    found = named(connect, record, connects=[connect])
+    assert isinstance(found, NetworkConnect)
+    assert found.said == said
+
+
+def test_a_packet_is_named_like_a_connect_and_others_are_left_alone() -> None:
+    answer = DnsRecord(ts=AT - 1, peer_port=1, transport="udp", name="collect.test", qtype="A", answers=(STRANGER,))
+    packet = NetworkSend(phase="import", ts=AT, ip=STRANGER, port=123)
+    assert named(packet, answer) == msgspec.structs.replace(packet, host="collect.test")
+    other = TlsHello(phase="import", ts=AT, ip=STRANGER)
+    assert named(other, answer) is other
+
+
+def test_answers_are_told_with_what_was_asked() -> None:
+    gone = DnsRecord(ts=AT, peer_port=1, transport="udp", name="gone.test", qtype="A", rcode="NXDOMAIN")
+    event = only(explain(gone))
+    assert isinstance(event, DnsQuery)
+    assert (event.rcode, event.answers) == ("NXDOMAIN", ())
+    event = only(explain(request(status=404, response_size=14, response_type="text/html; " + "x" * 999)))
+    assert isinstance(event, HttpRequest)
+    assert (event.status, event.response_size, len(event.response_type)) == (404, 14, 200)

@@ -76,7 +76,7 @@ def test_a_run_from_end_to_end(tmp_path: Path) -> None:
         "install installer 202 network.connect ip=192.0.2.53 port=53 protocol=udp",
         "install installer 202 network.send ip=192.0.2.53 port=53 size=31",
         f'install installer 202 dns.query name=files.example answers=["{INDEX}"] role=registry',
-        f"install installer 202 network.connect ip={INDEX} port=443 host=files.example role=registry",
+        f"install installer 202 network.connect ip={INDEX} port=443 host=files.example role=registry said=tls",
         f"install installer 202 tls.hello ip={INDEX} sni=files.example role=registry",
         (
             f"install installer 202 http.request method=GET host=files.example target=/c ip={INDEX} port=443 tls=true"
@@ -92,7 +92,7 @@ def test_a_run_from_end_to_end(tmp_path: Path) -> None:
         "import target 403 network.connect ip=192.0.2.53 port=53 protocol=udp",
         "import target 403 network.send ip=192.0.2.53 port=53 size=30",
         f'import target 403 dns.query name=collect.test answers=["{STRANGER}"]',
-        f"import target 403 network.connect ip={STRANGER} port=443 host=collect.test",
+        f"import target 403 network.connect ip={STRANGER} port=443 host=collect.test said=tls",
         f"import target 403 tls.hello ip={STRANGER} sni=collect.test",
         (
             f"import target 403 http.request method=POST host=collect.test target=/c ip={STRANGER} port=443 tls=true"

@@ -18,6 +18,7 @@ def test_a_plain_request_is_recorded_and_answered(pod: Pod) -> None:
     assert (request.body, request.size, request.truncated) == (b"secret=1", 8, False)
     assert ("user-agent", "thing/1.0") in request.headers
     assert (request.served_by, request.status, request.response_size) == ("sinkhole", 200, 3)
+    assert request.response_type.startswith("text/")
     assert not request.tls
     (connection,) = pod.records(ConnectionRecord)
     (lookup,) = pod.records(DnsRecord, lambda record: record.qtype == "A")
