@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 INTERNET: Final = frozenset({b"AF_INET", b"AF_INET6"})
 _PORT_DIGITS: Final = 5
+_PORT: Final = re.compile(r"[0-9]{1,5}\Z")
 _SOCKET: Final = re.compile(rb"([A-Z]+)(v6)?:\[(.*)\]\Z", re.DOTALL)
 _PROTOCOLS: Final = {b"TCP": "tcp", b"UDP": "udp", b"UDPLITE": "udp", b"PING": "icmp", b"ICMP": "icmp", b"RAW": "raw"}
 
@@ -89,4 +90,4 @@ def split_end(end: str) -> tuple[str, int] | None:
     """Address and port of one end such as `192.0.2.1:80` or `[::1]:80`; None when it is none."""
     ip, _, port = end.rpartition(":")
     address = canonical(ip.removeprefix("[").removesuffix("]"))
-    return (address, int(port)) if address and port.isdigit() else None
+    return (address, int(port)) if address and _PORT.match(port) else None

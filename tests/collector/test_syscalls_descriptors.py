@@ -72,6 +72,9 @@ def test_a_socket_in_place_of_a_terminal(lines: list[str]) -> None:
         [f"dup2({SOCKET}, 0) = 0", "close_range(0, 2, 0) = 0"],
         [f"dup2({SOCKET}, 0) = 0", "close_range(0, 2, CLOSE_RANGE_UNSHARE) = 0"],
         ["dup2(3<TCP:[77]>, 0) = 0"],
+        # No kernel's doing; found by fuzzing.
+        ["dup2(3<TCP:[10.0.0.2:1->192.0.2.1:%s]>, 0) = 0" % ("1" * 5000)],
+        ["dup2(3<TCP:[10.0.0.2:1->192.0.2.1:Â²]>, 0) = 0"],
         ["dup2(3<TCP:[77]>, 0) = 0", f"connect(4<TCP:[78]>, {DIAL}"],
         ["dup2(3<UNIX-STREAM:[7->8]>, 0) = 0"],
         [f"recvmsg(4<UNIX-STREAM:[7->8]>, {message('5<TCP:[1]>')}, MSG_CMSG_CLOEXEC) = 1"],
