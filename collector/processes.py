@@ -76,6 +76,7 @@ class ProcessTable:
         self._by_pid: dict[int, list[Process]] = {}
         for row in self._rows:
             self._by_pid.setdefault(row.pid, []).append(row)
+        self._branches: dict[int, Process] = {}
 
     def __iter__(self) -> Iterator[Process]:
         return iter(self._rows)
@@ -106,6 +107,28 @@ class ProcessTable:
             line[id(process)] = process
             process = self.get(process.parent, process.started) if process.parent else None
         return tuple(line.values())[1:]
+
+    def branch(self, pid: int, ts: float | None = None) -> Process | None:
+        """The process at the top of this one's subtree: the child of the phase's root that it descends from.
+
+        The root is its own. Each process is asked for its parent once, however many are asked about.
+        """
+        line: list[Process] = []
+        seen: set[int] = set()
+        process = self.get(pid, ts)
+        found = None
+        while process is not None and id(process) not in seen:
+            if (found := self._branches.get(id(process))) is not None:
+                break
+            seen.add(id(process))
+            line.append(process)
+            process = self.get(process.parent, process.started) if process.parent else None
+        if found is None and line:
+            root = line.pop()
+            found = line[-1] if line else root
+        # The root is not remembered: it is the top of its own subtree only.
+        self._branches.update({id(row): found for row in line if found is not None})
+        return found
 
 
 class Peer(msgspec.Struct, frozen=True):

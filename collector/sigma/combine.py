@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+import operator
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from sigma.correlations import (
     CorrelationConditionAND,
@@ -17,10 +18,12 @@ from sigma.correlations import (
 
 from collector.sigma.correlate import (
     GROUPS,
+    RUN,
     Correlation,
     Finder,
     Step,
     event_count,
+    pieces,
     temporal,
     temporal_ordered,
     value_count,
@@ -33,6 +36,14 @@ if TYPE_CHECKING:
     from collector.sigma.parse import Document, RuleFile
     from collector.sigma.rule import Selection
 
+_COMPARED: Final[Mapping[SigmaCorrelationConditionOperator, Callable[[float, float], bool]]] = {
+    SigmaCorrelationConditionOperator.LT: operator.lt,
+    SigmaCorrelationConditionOperator.LTE: operator.le,
+    SigmaCorrelationConditionOperator.EQ: operator.eq,
+    SigmaCorrelationConditionOperator.NEQ: operator.ne,
+}
+_MACHINE: Final = frozenset({"Computer", "ComputerName", "Hostname", "host", "host.name", "hostname"})
+"""What rules by others call the machine, of which a run has one."""
 Enough: TypeAlias = "Callable[[frozenset[int]], bool]"
 
 
@@ -72,7 +83,8 @@ def combine(rule: SigmaCorrelationRule, document: Document, bases: Mapping[int, 
     steps = []
     for reference in rule.referenced_rules:
         base = bases[id(reference.rule)]
-        grouped = [_unaliased(rule, reference, name) for name in groups]
+        given = [_unaliased(rule, reference, name) for name in groups]
+        grouped = [RUN if name in _MACHINE and name not in valid else name for name in given]
         check_names(file, document, grouped, {*GROUPS, *valid}, what="field in group-by")
         values = [_unaliased(rule, reference, name) for name in counted]
         check_names(file, document, values, valid, what="field of the condition")
@@ -112,10 +124,8 @@ def _value_fields(rule: SigmaCorrelationRule) -> tuple[str, ...]:
 def _finder(rule: SigmaCorrelationRule, document: Document, file: RuleFile) -> Finder:
     timespan = float(rule.timespan.seconds)
     match rule.type:
-        case SigmaCorrelationType.EVENT_COUNT:
-            return event_count(_least(rule.condition, document, file), timespan)
-        case SigmaCorrelationType.VALUE_COUNT:
-            return value_count(_least(rule.condition, document, file), timespan)
+        case SigmaCorrelationType.EVENT_COUNT | SigmaCorrelationType.VALUE_COUNT:
+            return _counting(rule, timespan, document, file)
         case SigmaCorrelationType.TEMPORAL:
             return temporal(_enough(rule, document, file), timespan)
         case SigmaCorrelationType.TEMPORAL_ORDERED:
@@ -130,6 +140,15 @@ def _finder(rule: SigmaCorrelationRule, document: Document, file: RuleFile) -> F
             raise file.error(f"correlations of type {rule.type} are not evaluated; there are {known}", document, "type")
 
 
+def _counting(rule: SigmaCorrelationRule, timespan: float, document: Document, file: RuleFile) -> Finder:
+    condition, values = rule.condition, rule.type is SigmaCorrelationType.VALUE_COUNT
+    if not isinstance(condition, SigmaCorrelationCondition) or condition.op not in _COMPARED:
+        least = _least(condition, document, file)
+        return value_count(least, timespan) if values else event_count(least, timespan)
+    compare, count = _COMPARED[condition.op], condition.count
+    return pieces(lambda number: compare(number, count), timespan, values=values)
+
+
 def _least(condition: object, document: Document, file: RuleFile) -> int:
     """Read the number that must be reached."""
     if isinstance(condition, SigmaCorrelationCondition) and isinstance(condition.count, int):
@@ -137,8 +156,7 @@ def _least(condition: object, document: Document, file: RuleFile) -> int:
         at_least = (SigmaCorrelationConditionOperator.GT, SigmaCorrelationConditionOperator.GTE)
         if condition.op in at_least and least > 0:
             return least
-    # Any part of what happened has fewer events, so "fewer than" would hold of everything.
-    raise file.error("a correlation can ask for `gte` or `gt` a whole number only; rewrite it", document, "condition")
+    raise file.error("a correlation asks for at least one whole event: `gte: 1` or more", document, "condition")
 
 
 def _enough(rule: SigmaCorrelationRule, document: Document, file: RuleFile) -> Enough:

@@ -114,9 +114,8 @@ def group_value(view: View, name: str) -> Value:
     if name != PROCESS_TREE:
         return view.value(name)
     event = view.event
-    above = view.context.processes.ancestors(event.pid, event.ts)
-    # The last is the root of the phase; its child is where the branches part.
-    return above[-2].pid if len(above) > 1 else event.pid or None
+    branch = view.context.processes.branch(event.pid, event.ts)
+    return event.pid or None if branch is None else branch.pid
 
 
 def event_count(least: int, timespan: float) -> Finder:
@@ -146,6 +145,31 @@ def value_count(least: int, timespan: float) -> Finder:
                 del latest[oldest.value]
             if len(latest) >= least:
                 yield tuple(seen.position for seen in islice(reversed(latest.values()), least))[::-1]
+
+    return find
+
+
+def pieces(fits: Callable[[int], bool], timespan: float, *, values: bool) -> Finder:
+    """Cut the matches into pieces and look for those with a fitting number of matches, or of distinct values.
+
+    A piece begins with a match and lasts `timespan` seconds; the next begins with the first match after it. "Fewer
+    than" needs such a cut: of a window that slides, a part with fewer is always there.
+
+    Args:
+        fits: Says whether a number is what is looked for.
+        timespan: Seconds.
+        values: Count distinct values.
+    """
+
+    def find(matches: Sequence[Match]) -> Iterator[tuple[int, ...]]:
+        piece: list[Match] = []
+        for match in (*matches, None):
+            if match is not None and (not piece or match.ts - piece[0].ts <= timespan):
+                piece.append(match)
+                continue
+            if piece and fits(len({it.value for it in piece}) if values else len(piece)):
+                yield tuple(it.position for it in piece)
+            piece = [] if match is None else [match]
 
     return find
 
