@@ -46,23 +46,29 @@ def note(results: Path, row: dict[str, Any]) -> None:
     print(json.dumps(row), flush=True)
 
 
-def run_package(stratum: str, name: str, artefact: str) -> dict[str, Any]:
+def run_package(stratum: str, name: str, version: str, artefact: str) -> dict[str, Any]:
     """Run one package under the shipped profile and say what was found."""
     with tempfile.TemporaryDirectory() as bundles:
         start = time.monotonic()
         done = subprocess.run(
             [
                 *(Path(sys.executable).with_name("fumehood"), "run", "--pod", "bubblewrap", "--format", "json"),
-                *("--quiet", "--fail-on", "never", "--artefact", artefact, f"pkg:pypi/{name}"),
+                *("--quiet", "--fail-on", "never", "--artefact", artefact, f"pkg:pypi/{name}@{version}"),
             ],
             check=False,
             capture_output=True,
             env={**os.environ, "FUMEHOOD_BUNDLES": bundles},
         )
         seconds = time.monotonic() - start
-    row = {"stratum": stratum, "package": name, "artefact": artefact, "seconds": round(seconds, 1)}
+    row = {
+        "stratum": stratum,
+        "package": name,
+        "version": version,
+        "artefact": artefact,
+        "seconds": round(seconds, 1),
+    }
     if not done.stdout:
-        return {**row, "version": "", "verdict": "no run", "findings": [], "reasons": [done.stderr.decode()[-300:]]}
+        return {**row, "verdict": "no run", "findings": [], "reasons": [done.stderr.decode()[-300:]]}
     report = json.loads(done.stdout)
     findings = sorted(
         {
@@ -71,22 +77,16 @@ def run_package(stratum: str, name: str, artefact: str) -> dict[str, Any]:
             if finding["level"] in GRAVE
         }
     )
-    return {
-        **row,
-        "version": report["package"]["version"],
-        "verdict": report["verdict"],
-        "findings": findings,
-        "reasons": report["reasons"],
-    }
+    return {**row, "verdict": report["verdict"], "findings": findings, "reasons": report["reasons"]}
 
 
 def run_packages(results: Path, only: list[str]) -> None:
     """Run the packages of the list that have no result yet."""
     have = {(row["package"], row["artefact"]) for row in known(results) if "package" in row}
     for entry in yaml.safe_load((HERE / "evaluation.yaml").read_text(encoding="utf-8")):
-        stratum, name, artefact = entry
-        if (name, artefact) not in have and (not only or name.partition("@")[0] in only):
-            note(results, run_package(stratum, name, artefact))
+        stratum, name, version, artefact = entry
+        if (name, artefact) not in have and (not only or name in only):
+            note(results, run_package(stratum, name, version, artefact))
 
 
 def fires(found: tuple[Finding, ...], rule: str) -> bool:

@@ -55,8 +55,6 @@ class Emulation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     variant: str = ""
     """Tells rows of one rule apart."""
     extend: Extension | None = None
-    twin_findings: tuple[str, ...] = ()
-    """Rules of level medium or above that look at the twin with some right: then `because` says so."""
 
     @property
     def name(self) -> str:
