@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="file of JSON lines")
     parser.add_argument("--document", type=Path, help="the page whose tables `write` renews")
     parser.add_argument("names", nargs="*", metavar="NAME", help="packages to run; all when none is named")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.step == "run":
         run_packages(arguments.results, arguments.names)
     elif arguments.step == "recall":
