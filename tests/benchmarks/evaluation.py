@@ -157,9 +157,9 @@ def write(results: Path, document: Path) -> None:
     }
     text = document.read_text(encoding="utf-8")
     for name, table in tables.items():
-        begin, end = f"<!-- {name}: begin -->\n", f"\n<!-- {name}: end -->"
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         before, _, rest = text.partition(begin)
-        text = before + begin + table + end + rest.partition(end)[2]
+        text = f"{before}{begin}{table}\n{end}{rest.partition(end)[2]}"
     document.write_text(text, encoding="utf-8")
 
 
