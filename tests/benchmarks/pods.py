@@ -1,4 +1,4 @@
-"""What each pod costs: its start, its stop, and its phases traced and untraced.
+"""What each pod costs: its start, its stop, its phases traced and untraced, and the list of what was left.
 
     .venv/bin/python -m tests.benchmarks.pods [--times N] [--pods bubblewrap docker-runc docker-runsc]
 
@@ -27,7 +27,7 @@ import msgspec
 from sandbox import images, tracer
 from sandbox.images import BaseImage
 from sandbox.phases import pypi
-from sandbox.pod import choose
+from sandbox.pod import choose, dropped
 from sandbox.pod.docker.pod import DockerPod
 from sandbox.pod.interface import RESULT_FD, TRACEE_UID, PhaseCommand, PodPlan
 from sandbox.profile import load_profile
@@ -61,6 +61,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of one pod's life."""
 
     start: float
+    left: float
+    """Ending what runs, and listing what was left."""
     stop: float
     phases: float
 
@@ -71,6 +73,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     image: BaseImage
     wheel: Path
     commands: tuple[PhaseCommand, ...]
+    site_packages: str
     cache: Path
 
     def plan(self, directory: Path) -> PodPlan:
@@ -87,7 +90,7 @@ def _workload(directory: Path) -> Workload:
     wheel = make_wheel(directory, "thing", files, {"thing": "thing.script:main"})
     environment = pypi.Environment(home=profile.persona.home, python=image.image.python)
     commands = pypi.commands(environment, profile, "thing", wheel.name, ())
-    return Workload(image=image, wheel=wheel, commands=commands, cache=cache)
+    return Workload(image=image, wheel=wheel, commands=commands, site_packages=environment.site_packages, cache=cache)
 
 
 def _life(name: str, load: Workload, *, traced: bool) -> Measured:
@@ -103,8 +106,13 @@ def _life(name: str, load: Workload, *, traced: bool) -> Measured:
             started = time.monotonic()
             seconds = sum(_phase(pod, command, directory, traced=traced) for command in load.commands)
             ran = time.monotonic()
+            pod.list_dropped(load.site_packages, time.time())
+            listed = time.monotonic()
+            if not (directory / dropped.FILE).read_bytes().count(b'"record":"end"'):
+                raise SystemExit("the list of what was left has no end")
             pod.stop()
-            return Measured(start=started - began, stop=time.monotonic() - ran, phases=seconds)
+            left, stop = listed - ran, time.monotonic() - listed
+            return Measured(start=started - began, left=left, stop=stop, phases=seconds)
 
 
 def _phase(pod: Pod, command: PhaseCommand, directory: Path, *, traced: bool) -> float:
@@ -177,8 +185,8 @@ def main() -> None:
     parser.add_argument("--pods", nargs="+", default=["bubblewrap", "docker-runc", "docker-runsc"])
     arguments = parser.parse_args()
     print(f"Linux {platform.release()}, {os.cpu_count()} processors, medians of {arguments.times}, seconds\n")
-    print("| pod | start | phases untraced | phases traced | ratio | stop | whole run |")
-    print("|---|---|---|---|---|---|---|")
+    print("| pod | start | phases untraced | phases traced | ratio | list | stop | whole run |")
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
         load = _workload(Path(directory))
         for name in arguments.pods:
@@ -192,10 +200,11 @@ def _row(name: str, load: Workload, times: int) -> str:
     traced, untraced = zip(*pairs, strict=True)
     whole = statistics.median(_whole_run(name, load) for _ in range(times))
     lives = (*traced, *untraced)
-    start, stop = (statistics.median(getattr(life, part) for life in lives) for part in ("start", "stop"))
+    start, left, stop = (statistics.median(getattr(life, part) for life in lives) for part in ("start", "left", "stop"))
     with_tracer, without = (statistics.median(life.phases for life in some) for some in (traced, untraced))
     ratio = with_tracer / without
-    return f"| {name} | {start:.2f} | {without:.2f} | {with_tracer:.2f} | {ratio:.1f} | {stop:.2f} | {whole:.1f} |"
+    phases = f"{without:.2f} | {with_tracer:.2f} | {ratio:.1f}"
+    return f"| {name} | {start:.2f} | {phases} | {left:.3f} | {stop:.2f} | {whole:.1f} |"
 
 
 if __name__ == "__main__":
