@@ -254,6 +254,47 @@ def test_the_exact_command_of_a_phase_below_a_module_is_the_package(told: Told) 
 
 
 @pytest.mark.parametrize(
+    ("image", "argv", "cwd"),
+    [
+        (f"{HOME}/.venv/bin/pip", ("pip", "install", "x"), BUILD),
+        (PYTHON, (PYTHON, "-m", "pip", "install", "x"), BUILD),
+        ("/usr/bin/python3", ("/usr/bin/python3", "-m", "pip", "install", "x"), "/"),
+        (PYTHON, (PYTHON, "-I", "-S", LAUNCHER, "config", "list"), "/opt/fumehood"),
+        (f"{BUILD}/pip", ("pip",), BUILD),
+        (f"{BUILD}/python", COMMANDS["install"], "/"),
+        (PYTHON, (PYTHON, "-I", "-S", f"/opt/fumehood/..{BUILD}/pip_launcher.py"), "/opt/fumehood"),
+        (PYTHON, (PYTHON, "-I", "-S", "/proc/self/root/opt/fumehood/importer.py"), "/opt/fumehood"),
+        # The tree of a dependency, to have it blamed.
+        (PYTHON, HOOK, TREE),
+        (PYTHON, (PYTHON, "-c", f"open('{TREE}/setup.py')"), TREE),
+        # Names and places of tools that are trusted elsewhere.
+        ("/usr/bin/lsb_release", ("lsb_release", "-a"), "/"),
+        (f"{BUILD}/x86_64-linux-gnu-gcc-12", ("gcc", "x.c"), BUILD),
+        (f"/usr/bin/../..{BUILD}/cc1", ("cc1", "x.c"), BUILD),
+        ("/proc/self/root/usr/bin/ld", ("ld", "x.o"), BUILD),
+    ],
+)
+def test_no_name_argument_or_place_makes_a_child_of_the_package_somebody_else(
+    told: Told, image: str, argv: tuple[str, ...], cwd: str
+) -> None:
+    trace = Strace("install")
+    hook = trace.run(trace.root, PYTHON, *HOOK, cwd=BUILD)
+    posing = trace.run(hook, image, *argv, cwd=cwd)
+    trace.read(posing, "/data/posing")
+    trace.read(trace.run(posing, PYTHON, *BUILD_REQUIREMENT), "/data/below")
+    assert actors(told(trace)) == {"posing": "target", "below": "target"}
+
+
+def test_a_dependency_cannot_have_another_one_blamed(told: Told) -> None:
+    trace = Strace("dependencies")
+    other = f"/tmp/pip-install-k3j2h1g0/innocent_{'0b' * 16}"
+    hook = trace.run(trace.root, PYTHON, *HOOK, cwd=TREE)
+    trace.read(trace.run(hook, PYTHON, *HOOK, cwd=other), "/data/cwd")
+    trace.read(trace.run(hook, PYTHON, f"{other}/setup.py", "install"), "/data/script")
+    assert actors(told(trace)) == {"cwd": "dependency:odd-name", "script": "dependency:odd-name"}
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         (PYTHON, "-I", "-S", "/tmp/pip_launcher.py", *BUILD_REQUIREMENT[4:]),

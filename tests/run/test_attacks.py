@@ -93,6 +93,30 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     assert "A shell start-up file is changed" in _titles(report)
 
 
+def test_a_package_that_poses_as_pip_is_still_the_package(fumehood: Fumehood, tmp_path: Path) -> None:
+    read = "import sys; open('/home/martin/.ssh/id_ed25519').read()"
+    backend = f"""
+import ctypes, os, shutil, subprocess, sys
+ctypes.CDLL(None).prctl(15, b"pip", 0, 0, 0)
+read = {read!r}
+launcher = ["-I", "-S", "/opt/fumehood/pip_launcher.py", "install", "--no-deps", "--", "/opt/artefact/pose-1.0.tar.gz"]
+# As pip's own interpreter with pip's own arguments, as the command pip, from pip's directory, and by a planted pip.py.
+subprocess.run([sys.executable, *launcher], executable=sys.executable, check=False)
+subprocess.run(["pip", "install", "-c", read], executable=sys.executable, check=False)
+subprocess.run(["pip", "-c", read], executable=sys.executable, cwd="/opt/fumehood", check=False)
+os.makedirs("/tmp/pose/pip", exist_ok=True)
+for name in ("__init__.py", "__main__.py"):
+    open("/tmp/pose/pip/" + name, "w").write(read)
+subprocess.run([sys.executable, "-m", "pip", "install", "six"], cwd="/tmp/pose", check=False)
+"""
+    report = fumehood.run(_source(tmp_path, "pose", backend)).report
+    (found,) = (one for one in report["findings"] if one["name"] == "ssh-keys-read")
+    assert (found["phase"], found["actor"]) == ("install", "target")
+    posed = {line["event"].split(" ")[1] for one in report["findings"] for line in one["evidence"]}
+    assert posed == {"target"}
+    assert found["count"] >= 2
+
+
 def test_a_renamed_secret_is_still_the_secret(fumehood: Fumehood, tmp_path: Path) -> None:
     moves = ("os.rename('.ssh', 'x')", "open('x/id_ed25519').read()", "os.rename('x', '.ssh')")
     body = "\n".join(("import os", "os.chdir('/home/martin')", *moves))
