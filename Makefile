@@ -85,7 +85,7 @@ bench: setup
 	@$(BIN)/python -m tests.benchmarks.collector
 
 .PHONY: fuzz
-fuzz: ## A million inputs for each of the two readers of traces (about an hour; FUZZ_RUNS for another number)
+fuzz: ## A million inputs for each of the two readers of traces (long; FUZZ_RUNS for another number)
 fuzz: $(STAMPS)/installed
 	@mkdir -p build/fuzz
 	@for target in tokenizer reader; do \

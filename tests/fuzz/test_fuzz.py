@@ -1,4 +1,4 @@
-"""A few seconds of what `make fuzz` does for an hour, always with the same inputs."""
+"""A few seconds of what `make fuzz` does at length, always with the same inputs."""
 
 from __future__ import annotations
 
