@@ -20,6 +20,7 @@ from collector.sigma.fields import CATEGORIES, category_named, field_names
 from collector.sigma.lists import fill_in
 from collector.sigma.parse import check_names, explanation
 from collector.sigma.plan import fields_in
+from collector.sigma.regex import POLICY
 from collector.sigma.rule import LEVELS, Rule, Selection
 from collector.sigma.written import Written
 
@@ -152,7 +153,7 @@ def _parsed(file: RuleFile) -> list[tuple[SigmaRule | SigmaCorrelationRule, Docu
     for document in file.documents:
         kind = SigmaCorrelationRule if "correlation" in document.data else SigmaRule
         try:
-            rules.append((kind.from_dict(document.data), document))
+            rules.append((kind.from_dict(document.data, policy=POLICY), document))
         except SigmaRegularExpressionError as error:
             # Regular expressions are RE2's: linear in the hostile string, hence without lookaround and references.
             advice = "say what lookaround says with another selection and `not`"

@@ -22,6 +22,7 @@ from collector.sigma.adapt import adapted
 from collector.sigma.combine import Base, combine
 from collector.sigma.fields import CATEGORIES, COMMON
 from collector.sigma.parse import Document, RuleFile, read_documents
+from collector.sigma.regex import POLICY
 from collector.sigma.rule import LEVELS, Rule, RuleSet, Skipped
 from collector.sigma.taxonomy import logsource
 
@@ -111,6 +112,7 @@ class _Directory:
                 collect_errors=True,
                 collect_filters=True,
                 resolve_references=False,
+                policy=POLICY,
             )
         except (SigmaError, AttributeError, KeyError, TypeError, ValueError) as error:
             # pySigma takes the shape of some keys for granted.

@@ -10,7 +10,9 @@ from re import _constants as kinds  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, Final
 
-from sigma.policy import default_policy
+import re2
+from sigma.policy import SigmaPolicy
+from sigma.policy.regex_engine import RegexEngine
 
 from collector.errors import RuleError
 
@@ -25,6 +27,25 @@ _REMEMBERED: Final = 512
 """Answers that each expression remembers: thousands of events share their paths and command lines."""
 _SHORT: Final = 256
 """Longest string, in characters, whose answer is remembered; long ones are rare, and would stay in memory."""
+
+
+class _QuietEngine(RegexEngine):
+    """RE2, which by itself writes every mistake to standard error beside raising it."""
+
+    def compile(self, pattern: str, flags: int = 0) -> Any:  # noqa: ANN401 - the library has no type hints
+        options = re2.Options()
+        options.log_errors = False
+        letters = ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s"))
+        given = "".join(letter for flag, letter in letters if flags & flag)
+        return re2.compile(f"(?{given}){pattern}" if given else pattern, options)
+
+    @property
+    def error(self) -> Any:  # noqa: ANN401 - likewise
+        return re2.error
+
+
+POLICY: Final = SigmaPolicy(regex_engine=_QuietEngine())
+"""With which pySigma reads rules: hostile strings cannot make RE2 backtrack."""
 
 
 def regex_test(value: SigmaRegularExpression) -> Test:
@@ -45,7 +66,7 @@ def regex_test(value: SigmaRegularExpression) -> Test:
     for flag in value.flags:
         flags |= value.sigma_to_python_flags[flag]
     # pySigma's engine is RE2: hostile strings cannot make it backtrack, so their length need not be bounded here.
-    search = default_policy.regex_engine.compile(str(value.regexp), flags).search
+    search = POLICY.regex_engine.compile(str(value.regexp), flags).search
 
     def test(text: str) -> bool:
         try:
