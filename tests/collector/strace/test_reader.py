@@ -185,6 +185,7 @@ def test_signals_exits_and_remarks() -> None:
         b"20 1.1 openat(3</a, O_RDONLY) = 3",
         b"x 1.1 setsid() = 2",
         b"20 1.1 setsid() = two",
+        b"20 1.1 setsid() = -0x2",  # Found by fuzzing: no number, in no base.
         b"20 1.1 <... read resumed>) = 3",
         b"20 1.1 +++ exited with a bang +++",
         b"99999999999999999999 1.1 setsid() = 2",
