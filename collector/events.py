@@ -56,6 +56,8 @@ class ProcessExec(Event, frozen=True, kw_only=True, tag="process.exec"):
     `written` (by a process of this run), `downloaded` (its writer, or a parent of it, had fetched something from a
     host that is not the registry before), `memory` (a memfd). Empty for files of the image or of an installed package
     that the installer wrote."""
+    bait: tuple[str, ...] = ()
+    """Bait found in its arguments, as `name/encoding`: a secret in use or made ready, not one that left."""
 
 
 class ProcessExit(Event, frozen=True, kw_only=True, tag="process.exit"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from bisect import bisect_right
 from collections import defaultdict
@@ -29,6 +30,12 @@ _MOST_DEPTH: Final = 4
 _FORM: Final = re.compile(rb"[\w.%+\[\]-]{1,100}=[^\r\n]*\Z")
 _NUMBERED: Final = re.compile(rb"\W{0,2}(\d{1,6})(?:/\d{1,6})?[:;,|. _-](?=.)", re.DOTALL)
 _NUMBER: Final = re.compile(rb"\d{1,6}")
+
+_EACH: Final = (
+    ("base64", re.compile(rb"[A-Za-z0-9+/_-]{2,}"), 4, base64.urlsafe_b64decode),
+    ("base32", re.compile(rb"[A-Z2-7]{2,}"), 8, base64.b32decode),
+)
+"""Encodings of single pieces: their name, their alphabet, the characters of a whole group, what decodes them."""
 
 Slots: TypeAlias = dict[str, bytes]
 """Parts of a message by where they stand in it: the same field of each message."""
@@ -93,10 +100,10 @@ def search(messages: Sequence[Message], scanner: BaitScanner) -> Found:
     for group in dict.fromkeys(map(tuple, members.values())):
         for order in _orders(group, messages) if len(group) > 1 else ():
             for pieces in _slots(order, messages):
-                for hit, numbers in _hits(pieces, scanner):
-                    for number in numbers:
-                        found[number].add(hit)
                 whole &= sum(len(piece) for _, piece in pieces) <= MAX_JOINED
+                for label, numbers in (*_hits(pieces, scanner), *_hits_in_decoded(pieces, scanner)):
+                    for number in numbers:
+                        found[number].add(label)
     return Found(tuple(map(frozenset, found)), whole)
 
 
@@ -129,6 +136,20 @@ def _hits(pieces: Sequence[_Piece], scanner: BaitScanner) -> Iterator[tuple[str,
     for label, first, last in sorted(places):
         if first < last:
             yield label, [number for number, _ in pieces[first : last + 1]]
+
+
+def _hits_in_decoded(pieces: Sequence[_Piece], scanner: BaitScanner) -> Iterator[tuple[str, list[int]]]:
+    """The same for pieces that were each encoded by itself, so that they only fit together once they are decoded."""
+    for name, pattern, characters, decode in _EACH:
+        texts = [piece.rstrip(b"=") for _, piece in pieces]
+        # Whole groups of characters fit together as they are.
+        if all(map(pattern.fullmatch, texts)) and any(len(text) % characters for text in texts[:-1]):
+            with suppress(ValueError):
+                padded = [text + b"=" * (-len(text) % characters) for text in texts]
+                decoded = [(number, decode(text)) for (number, _), text in zip(pieces, padded, strict=True)]
+                for label, numbers in _hits(decoded, scanner):
+                    bait, _, below = label.rpartition("/")
+                    yield f"{bait}/{name}" + (f"+{below}" if below != "plain" else ""), numbers
 
 
 def _orders(group: Sequence[int], messages: Sequence[Message]) -> Iterator[Sequence[int]]:

@@ -11,9 +11,11 @@ from urllib.parse import quote
 import msgspec
 
 from collector.bait import MIN_LENGTH
+from collector.bait.match import Matcher
+from collector.bait.needles import Needle, needles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from collector.manifest import Bait
 
@@ -48,26 +50,31 @@ class Redactor:
     """Replaces each bait value by a mark with the bait's name, however the text around it is quoted.
 
     Found are the value itself and its lines when it has several, as they are, escaped as in JSON, and
-    percent-encoded; letters match in either case, as a name server's log has them. Values shorter than
-    `MIN_LENGTH` are not searched, here as in the search for bait: they prove nothing and stand in every text.
+    percent-encoded, and the encodings that are searched as they stand (`collector.bait.needles`), whose marks name
+    them; letters match in either case, as a name server's log has them. Values shorter than `MIN_LENGTH` are not
+    searched, here as in the search for bait: they prove nothing and stand in every text.
     """
 
     forms: tuple[_Form, ...]
+    matcher: Matcher
 
     @classmethod
     def of(cls, baits: Iterable[Bait]) -> Redactor:
         """Make the redactor for the bait of one bundle."""
-        forms = {_Form(text, text.lower(), bait.name) for bait in baits for text in _texts(bait.value)}
+        known = tuple(baits)
+        forms = {_Form(text, text.lower(), bait.name) for bait in known for text in _texts(bait.value)}
+        forms |= {_Form(text, text.lower(), name) for name, text in _encoded(known)}
         # The longest first: a value that contains another one must win.
-        return cls(tuple(sorted(forms, key=lambda form: (-len(form.text), form))))
+        ordered = tuple(sorted(forms, key=lambda form: (-len(form.text), form)))
+        return cls(ordered, Matcher([Needle(form.lowered, (), form.lowered.encode()) for form in ordered]))
 
     def text(self, text: str) -> str:
         """Return `text` without bait values."""
-        lowered = text.lower()
-        # Searching plainly first keeps long texts fast; nearly all hold no bait.
-        found = [form for form in self.forms if form.lowered in lowered]
-        if not found:
+        # Nearly all texts hold no bait, and that is told fast.
+        lowered = text.lower().encode("utf-8", "surrogatepass")
+        if not (seen := {match.needle.name for match in self.matcher.matches(lowered)}):
             return text
+        found = [form for form in self.forms if form.lowered in seen]
         pattern = "|".join(f"({re.escape(form.text)})" for form in found)
         return re.sub(pattern, lambda match: mark(found[(match.lastindex or 1) - 1].name), text, flags=re.IGNORECASE)
 
@@ -93,3 +100,11 @@ def _texts(value: str) -> set[str]:
     lines = {line.strip() for line in whole.splitlines() if len(line.strip()) >= _SHORTEST_LINE and "-----" not in line}
     plain = {text for text in (whole, *lines) if len(text) >= MIN_LENGTH}
     return plain | {json.dumps(text)[1:-1] for text in plain} | {quote(text, safe="") for text in plain}
+
+
+def _encoded(baits: Sequence[Bait]) -> Iterator[tuple[str, str]]:
+    """The bait's name with an encoding, and what stands for the value in it, also percent-encoded."""
+    for needle in needles(baits):
+        if needle.chain and needle.chain != ("utf16",):
+            text = needle.data.decode("latin-1")
+            yield from ((f"{needle.name}/{'+'.join(needle.chain)}", form) for form in {text, quote(text, safe="")})

@@ -13,7 +13,7 @@ from collector.actors import attribute
 from collector.bait import BaitScanner
 from collector.capture import CAPTURE, Witness, witness
 from collector.eventlog import EventLog, merged
-from collector.events import AnyEvent
+from collector.events import AnyEvent, ProcessExec
 from collector.manifest import LimitHit
 from collector.network import Explainer
 from collector.processes import ProcessTable, ProcessTableBuilder
@@ -96,7 +96,7 @@ def build(bundle: Evidence) -> Timeline:
     scanner = BaitScanner(bundle.bait)
     explainer = Explainer(log, manifest, scanner, connects, sends)
     answered = sorted(explainer.events(), key=lambda event: event.ts)
-    streams = [*(_named(trace.order, explainer) for trace in traces.values()), iter([answered])]
+    streams = [*(_named(trace.order, explainer, scanner) for trace in traces.values()), iter([answered])]
     processes = table.build()
     events = EventLog(attribute(merged(streams), processes, manifest))
     left = dropped.read(bundle.lines(dropped.DROPPED), events, scanner) if bundle.has(dropped.DROPPED) else None
@@ -114,9 +114,19 @@ def build(bundle: Evidence) -> Timeline:
     )
 
 
-def _named(order: Ordering, explainer: Explainer) -> Iterator[list[AnyEvent]]:
+def _named(order: Ordering, explainer: Explainer, scanner: BaitScanner) -> Iterator[list[AnyEvent]]:
     for batch in order.batches():
-        yield [explainer.named(event) for event in batch]
+        yield _with_arguments([explainer.named(event) for event in batch], scanner)
+
+
+def _with_arguments(events: list[AnyEvent], scanner: BaitScanner) -> list[AnyEvent]:
+    """Name the bait that stands on command lines."""
+    run = [(place, event.argv) for place, event in enumerate(events) if isinstance(event, ProcessExec)]
+    found = scanner.scan_as_it_stands([" ".join(argv).encode("utf-8", "backslashreplace") for _, argv in run])
+    for (place, _), bait in zip(run, found, strict=True):
+        if bait:
+            events[place] = msgspec.structs.replace(events[place], bait=bait)
+    return events
 
 
 def _traces(bundle: Evidence) -> tuple[ProcessTableBuilder, dict[str, Trace]]:

@@ -7,6 +7,7 @@ they stand, all at once (`match`). What plausibly is encoded is then decoded and
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from collector.bait.armour import decoded, utf16
@@ -101,6 +102,21 @@ class BaitScanner:
         self._left -= allowed - budget.left
         self.unfinished += budget.exceeded
         return tuple(found)
+
+    def scan_as_it_stands(self, parts: Sequence[bytes]) -> tuple[tuple[str, ...], ...]:
+        """Find baits in many short texts, in the forms that need no decoding.
+
+        Args:
+            parts: For example command lines.
+
+        Returns:
+            For each, in the same order, the sorted `name/encoding` of the baits in it.
+        """
+        blob = Blob.message(parts)
+        found: list[set[str]] = [set() for _ in parts]
+        for match in self._matcher.matches(blob.data):
+            found[bisect_right(blob.starts, match.start) - 1].add(_label(match.needle, ()))
+        return tuple(tuple(sorted(labels)) for labels in found)
 
     def scan_labels(self, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """Find baits in DNS names: in one name, or cut in pieces over many names below one parent.

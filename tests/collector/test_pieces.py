@@ -19,7 +19,7 @@ from collector.records import HttpRecord
 from tests.collector.bundles import AWS_VALUE, BAITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SECRET = AWS_VALUE.encode()
 PEER = ("203.0.113.9",)
@@ -87,6 +87,16 @@ def test_pieces_out_of_order_are_put_in_order_by_their_numbers(make: type[Messag
     messages = [make(number, piece) for number, piece in enumerate(cut(SECRET, 6))]
     random.Random(5).shuffle(messages)  # noqa: S311 - the same order each time
     assert baits(messages) == [["aws-secret-access-key/plain"]] * len(messages)
+
+
+@pytest.mark.parametrize(
+    ("encode", "label"),
+    [(base64.b64encode, "base64"), (base64.urlsafe_b64encode, "base64"), (base64.b32encode, "base32")],
+)
+@pytest.mark.parametrize("size", [4, 10, 11])
+def test_pieces_that_were_each_encoded(encode: Callable[[bytes], bytes], label: str, size: int) -> None:
+    messages = [in_json(number, encode(piece)) for number, piece in enumerate(cut(SECRET, size))]
+    assert baits(messages) == [[f"aws-secret-access-key/{label}"]] * len(messages)
 
 
 def test_what_was_sent_twice_does_not_part_the_pieces() -> None:

