@@ -31,7 +31,8 @@ def value(line: str, name: str, *before: str) -> Value:
         (
             (
                 'install target 9 process.exec image=/bin/sh argv=["sh","-c","a b"] cwd=/src parent=3 '
-                'parent_image=/usr/bin/make parent_argv=["make","all"] stdio=192.0.2.1:9 origin=downloaded errno=EACCES'
+                'parent_image=/usr/bin/make parent_argv=["make","all"] stdio=192.0.2.1:9 origin=downloaded '
+                'bait=["a/hex"] errno=EACCES'
             ),
             {
                 "Kind": "process.exec",
@@ -48,7 +49,7 @@ def value(line: str, name: str, *before: str) -> Value:
                 "User": "dev",
                 "Stdio": "192.0.2.1:9",
                 "Origin": "downloaded",
-                "Bait": None,
+                "Bait": ("a/hex",),
                 "HostRole": None,
                 "HomePath": None,
             },
