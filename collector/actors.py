@@ -89,9 +89,10 @@ class _Standing(NamedTuple):
 
     @property
     def actor(self) -> str:
-        if self.code in {_Code.PIP, _Code.FORK, _Code.TOOL, _Code.DRIVER}:
-            return INSTALLER
-        return BACKEND if self.code is _Code.COMPILER else self.below
+        # Asked for each event several times. A set of members of an enumeration takes ten times as long.
+        if self.code is _Code.PACKAGE:
+            return self.below
+        return BACKEND if self.code is _Code.COMPILER else INSTALLER
 
 
 class Attribution:
@@ -144,7 +145,8 @@ class Attribution:
         return actor
 
     def _set(self, pid: int, ts: float, standing: _Standing) -> None:
-        if self._standings.get(pid) == standing:
+        before = self._standings.get(pid)
+        if before is standing or before == standing:
             return
         self._standings[pid] = standing
         times, actors = self._history.setdefault(pid, ([], []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from collector.events import FileDelete, FileLink, FileMode, FileRead, FileRename, FileWrite
@@ -33,9 +34,14 @@ def is_misled(event: AnyEvent, home: str) -> bool:
             paths = (event.path, event.old)
         case _:
             return False
-    allowed = (*_WRITES, *_below(home, _HOME_WRITES))
-    return not all(path.startswith(allowed) for path in paths)
+    return not all(path.startswith(_writable(home)) for path in paths)
 
 
+@lru_cache(8)
+def _writable(home: str) -> tuple[str, ...]:
+    return (*_WRITES, *_below(home, _HOME_WRITES))
+
+
+@lru_cache(8)
 def _below(home: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{home}/{name}" for name in names)
