@@ -247,7 +247,7 @@ class Attribution:
         The drivers never do; if one does, a package has found a way in, and from then on it is the package.
         """
         wrote = self._wrote.setdefault(event.pid, set())
-        if isinstance(event, FileWrite | FileRename | FileLink) and not event.errno:
+        if isinstance(event, FileWrite | FileRename | FileLink) and not event.errno and event.path.endswith(_MODULES):
             wrote.add(event.path)
         if not isinstance(event, FileRead) or event.errno or not event.path.endswith(_MODULES):
             return standing

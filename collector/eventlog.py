@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter, eq
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
 import msgspec
 import zstandard
@@ -39,8 +39,10 @@ class _Pack:
 
     __slots__ = ("_packed", "_plain")
 
-    def __init__(self, events: list[AnyEvent]) -> None:
-        self._plain: list[AnyEvent] | None = None
+    def __init__(self, events: list[AnyEvent], *, plain: bool = False) -> None:
+        self._plain: list[AnyEvent] | None = events if plain else None
+        if plain:
+            return
         try:
             packed = zstandard.ZstdCompressor(level=1).compress(_ENCODER.encode(events))
             # A copy: what `compress` gives has the room of the worst case behind it.
@@ -54,6 +56,18 @@ class _Pack:
         if self._plain is not None:
             return self._plain
         return _DECODER.decode(zstandard.ZstdDecompressor().decompress(self._packed))
+
+
+class _Run(NamedTuple):
+    """Events in order."""
+
+    begun: float
+    """When the first of them was."""
+    packs: list[_Pack]
+
+    @classmethod
+    def of(cls, events: list[AnyEvent]) -> _Run:
+        return cls(events[0].ts, [_Pack(events[at : at + _PACK]) for at in range(0, len(events), _PACK)])
 
 
 class EventLog(Sequence[AnyEvent]):
@@ -126,8 +140,11 @@ class Ordering:
         self.pending: list[AnyEvent] = []
         """The latest events, in any order. New ones are added here."""
         self._run = run
-        self._runs: list[tuple[float, list[_Pack]]] = []
-        """When the first event of each was, and its events in order."""
+        self._until = -math.inf
+        """Moment of the last event that was settled in time."""
+        self._late: list[AnyEvent] = []
+        """Events from before it: of calls that returned late. Among others they would make runs overlap."""
+        self._runs: list[_Run] = []
 
     @property
     def is_full(self) -> bool:
@@ -136,28 +153,34 @@ class Ordering:
 
     def settle(self) -> None:
         """Put in order and pack what is pending."""
-        self.pending.sort(key=_IN_ORDER)
-        packs = [_Pack(self.pending[at : at + _PACK]) for at in range(0, len(self.pending), _PACK)]
-        self._runs.append((self.pending[0].ts, packs))
+        late, events = self._parted()
         self.pending.clear()
+        self._late = late
+        if events:
+            self._until = events[-1].ts
+            self._runs.append(_Run.of(events))
+        if len(late) >= self._run:
+            self._runs.append(_Run.of(late))
+            self._late = []
+
+    def _parted(self) -> tuple[list[AnyEvent], list[AnyEvent]]:
+        """What came late and what is pending in time, each in order."""
+        events = sorted(self.pending, key=_IN_ORDER)
+        cut = bisect_left(events, self._until, key=_MOMENT)
+        return sorted([*self._late, *events[:cut]], key=_IN_ORDER), events[cut:]
 
     def batches(self) -> Iterator[list[AnyEvent]]:
-        """Give all events in order, some at a time.
-
-        A call that returned late has an early moment: what may have to wait for it is held back.
-        """
-        self.pending.sort(key=_IN_ORDER)
-        runs = sorted(self._runs, key=lambda run: run[0])
-        begins = [*(begun for begun, _ in runs), math.inf]
-        last = self.pending[0].ts if self.pending else math.inf
+        """Give all events in order, some at a time: what may have to wait for another run is held back."""
+        rest = [_Run(events[0].ts, [_Pack(events, plain=True)]) for events in self._parted() if events]
+        runs = sorted([*self._runs, *rest], key=lambda run: run.begun)
         held: list[AnyEvent] = []
-        for (_, packs), following in zip(runs, begins[1:], strict=True):
-            held += chain.from_iterable(pack.events() for pack in packs)
+        for run, following in zip(runs, [*(run.begun for run in runs), math.inf][1:], strict=True):
+            held += chain.from_iterable(pack.events() for pack in run.packs)
             held.sort(key=_IN_ORDER)
-            until = bisect_left(held, min(following, last), key=_MOMENT)
+            until = bisect_left(held, following, key=_MOMENT)
             yield held[:until]
             held = held[until:]
-        yield sorted([*held, *self.pending], key=_IN_ORDER)
+        yield held
 
 
 def merged(streams: Sequence[Iterable[list[AnyEvent]]]) -> Iterator[AnyEvent]:
