@@ -14,8 +14,8 @@ DEMO := build/demo
 FUZZ_RUNS ?= 1000000
 DEMO_PACKAGE ?= pkg:pypi/six
 DEMO_SAMPLE ?= install-exfil-https
-# Tests mostly wait, for sleeps, limits and starting pods: two more processes than processors.
-TEST_PROCESSES ?= $(shell echo $$(($$(nproc) + 2)))
+# Tests mostly wait, for sleeps, limits and starting pods: one more process than processors.
+TEST_PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: help
 help: ## Explain the targets (the default)
