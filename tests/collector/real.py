@@ -28,7 +28,7 @@ def run(directory: Path, command: Sequence[str], *, status: int, options: Sequen
         tracer.command(strace, output, command, options=options),
         cwd=directory,
         check=False,
-        timeout=60,
+        timeout=300,
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == status

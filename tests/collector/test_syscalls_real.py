@@ -58,7 +58,7 @@ def traced(directory: Path, command: list[str], root: list[str], *, status: int)
     strace = shutil.which("strace")
     assert strace is not None
     done = subprocess.run(
-        tracer.command(strace, output, command), cwd=directory, check=False, timeout=20, stdin=subprocess.DEVNULL
+        tracer.command(strace, output, command), cwd=directory, check=False, timeout=300, stdin=subprocess.DEVNULL
     )
     assert done.returncode == status
     table = ProcessTableBuilder()

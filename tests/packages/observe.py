@@ -96,6 +96,10 @@ def run(family: str, side: build.Side, directory: Path) -> Observed:
     profile = directory / "short.yaml"
     shape = yaml.safe_load((ROOT / "profiles" / "pypi.yaml").read_text(encoding="utf-8"))
     shape["phases"]["linger"]["seconds"] = 2
+    # A busy machine is no reason for a phase to be cut.
+    shape["phases"]["startup"]["seconds"] = 240
+    for name in ("import", "exercise"):
+        shape["phases"][name] |= {"seconds": 1200, "each": 240}
     profile.write_text(yaml.safe_dump(shape, sort_keys=False), encoding="utf-8")
     bundles = directory / f"{family}-{side}"
     command = [Path(sys.executable).with_name("fumehood"), "run", "--pod", "bubblewrap", "--format", "json", "--quiet"]

@@ -42,7 +42,7 @@ def _crash(bundles: Path) -> None:
 def test_what_a_crash_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
     worker = multiprocessing.get_context("spawn").Process(target=_crash, args=(tmp_path,))
     worker.start()
-    worker.join(timeout=60)
+    worker.join(timeout=300)
     assert worker.exitcode == 9
     assert (tmp_path / "crashed.partial").is_dir()
     with BundleWriter(tmp_path, "next") as bundle:
