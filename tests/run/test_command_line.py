@@ -27,6 +27,7 @@ pytestmark = pytest.mark.pod
         (),
         ("run",),
         ("report",),
+        ("replay",),
         ("events",),
         ("rules",),
         ("rules", "list"),
@@ -237,13 +238,13 @@ def test_completion_scripts(fumehood: Fumehood, shell: str) -> None:
     words = fumehood(
         environment={"_FUMEHOOD_COMPLETE": "bash_complete", "COMP_WORDS": "fumehood r", "COMP_CWORD": "1"},
     )
-    assert {line.split(",")[1] for line in words.out.decode().splitlines()} == {"report", "rules", "run"}
+    assert {line.split(",")[1] for line in words.out.decode().splitlines()} == {"replay", "report", "rules", "run"}
 
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (("r",), {"report", "rules", "run"}),
+        (("r",), {"replay", "report", "rules", "run"}),
         (("run", "--art"), {"--artefact"}),
         (("run", "--artefact", "w"), {"wheel"}),
         (("run", "pk"), {"pkg:pypi/"}),
