@@ -21,9 +21,10 @@ from rich.console import Console
 from sandbox.errors import SandboxError, UsageError
 from sandbox.rules_commands import load_rules
 from sandbox.settings import Settings
+from sandbox.standard_output import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from collector.report import Report
     from collector.sigma.rule import RuleSet
@@ -157,25 +158,6 @@ def _check_output(output: Path | None) -> None:
         raise UsageError(f"cannot write {output}: there is no directory {output.parent}; choose another --output")
     if not os.access(output if output.exists() else output.parent, os.W_OK):
         raise UsageError(f"cannot write {output}: {os.strerror(errno.EACCES)}; choose another --output")
-
-
-def write(pieces: Iterable[bytes], output: Path | None = None) -> None:
-    """Write to a file, or to standard output, whose reader (head, less) may have seen enough."""
-    if output is not None:
-        try:
-            output.write_bytes(b"".join(pieces))
-        except OSError as error:
-            raise UsageError(f"cannot write {output}: {error.strerror}; choose another --output") from error
-        return
-    try:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        # What is still buffered would fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise SandboxError(f"cannot write to standard output: {error.strerror}; try --output") from error
 
 
 def _exit_code(made: Report, fail_on: FailOn) -> int:

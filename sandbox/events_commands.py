@@ -11,8 +11,8 @@ from collector import baseline, timeline
 from collector.bundle import Bundle
 from collector.events import AnyEvent
 from collector.text import render
-from sandbox.commands import write
 from sandbox.errors import UsageError
+from sandbox.standard_output import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import click
 import msgspec
 
 from sandbox.errors import UsageError
 from sandbox.resources import rules_directory
+from sandbox.standard_output import write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,20 +32,25 @@ def load_rules(directory: Path | None = None, sigma: Sequence[Path] = ()) -> Rul
     return with_foreign(load(directory or rules_directory()), sigma)
 
 
+def _print(text: str) -> None:
+    """Print to a reader who may have seen enough, as all commands do."""
+    write([text.encode(errors="backslashreplace"), b"\n"])
+
+
 def list_rules(directory: Path | None, sigma: Sequence[Path], form: Format) -> int:
     """List rules, and those that were skipped."""
     loaded = load_rules(directory, sigma)
     if form == "json":
         skipped = [it._asdict() for it in loaded.skipped]
-        click.echo(json.dumps({"rules": [_told(rule) for rule in loaded.rules], "skipped": skipped}, indent=2))
+        _print(json.dumps({"rules": [_told(rule) for rule in loaded.rules], "skipped": skipped}, indent=2))
         return 0
     for rule in loaded.rules:
-        click.echo(f"{rule.level:<13} {rule.name:<36} {','.join(rule.attack) or '-':<24} {rule.title}")
+        _print(f"{rule.level:<13} {rule.name:<36} {','.join(rule.attack) or '-':<24} {rule.title}")
     if sigma:
         foreign = sum(rule.foreign for rule in loaded.rules)
-        click.echo(f"\nrules by others: {foreign} loaded, {len(loaded.skipped)} skipped")
+        _print(f"\nrules by others: {foreign} loaded, {len(loaded.skipped)} skipped")
     for it in loaded.skipped:
-        click.echo(f"skipped       {it.path}: {it.reason}" + (f" ({it.title})" if it.title else ""))
+        _print(f"skipped       {it.path}: {it.reason}" + (f" ({it.title})" if it.title else ""))
     return 0
 
 
@@ -56,7 +61,7 @@ def _told(rule: Rule) -> dict[str, object]:
 
 def check_rules(directory: Path) -> int:
     """Load rules and run their examples."""
-    click.echo(f"{len(load_rules(directory).rules)} rules load, and their examples hold")
+    _print(f"{len(load_rules(directory).rules)} rules load, and their examples hold")
     return 0
 
 
@@ -73,13 +78,13 @@ def prove_rules(
     _check_names(names, [rule.name for rule in rules], errors)
     examples = {rule.name: len(rule.examples) for rule in told}
     if form == "json":
-        click.echo(json.dumps({"held": examples, "errors": list(map(str, errors))}, indent=2))
+        _print(json.dumps({"held": examples, "errors": list(map(str, errors))}, indent=2))
     else:
         for rule in told:
-            click.echo(f"ok    {rule.name}: {len(rule.examples)} examples")
+            _print(f"ok    {rule.name}: {len(rule.examples)} examples")
         for error in errors:
-            click.echo(f"FAIL  {error}")
-        click.echo(f"{len(told)} rules hold with {sum(examples.values())} examples, {len(errors)} fail")
+            _print(f"FAIL  {error}")
+        _print(f"{len(told)} rules hold with {sum(examples.values())} examples, {len(errors)} fail")
     return 1 if errors else 0
 
 
@@ -116,14 +121,14 @@ def _on_bundle(rules: RuleSet, bundle: Path, form: Format) -> int:
     found = match(rules, told.events, context)
     lines = [[redactor.text(render(event, source=True)) for event in finding.evidence] for finding in found]
     if form == "json":
-        click.echo(json.dumps([_finding(*pair) for pair in zip(found, lines, strict=True)], indent=2))
+        _print(json.dumps([_finding(*pair) for pair in zip(found, lines, strict=True)], indent=2))
         return 0
     for finding, shown in zip(found, lines, strict=True):
-        click.echo(f"{finding.level:<13} {finding.name}: {finding.count} events in {finding.phase} by {finding.actor}")
+        _print(f"{finding.level:<13} {finding.name}: {finding.count} events in {finding.phase} by {finding.actor}")
         for line in shown[:_SHOWN]:
-            click.echo(f"    {line}")
+            _print(f"    {line}")
     silent = len(rules.rules) - len({finding.name for finding in found})
-    click.echo(f"{len(rules.rules)} rules on {len(told.events):,} events: {silent} match nothing")
+    _print(f"{len(rules.rules)} rules on {len(told.events):,} events: {silent} match nothing")
     return 0
 
 
@@ -147,13 +152,13 @@ def lint_rules(directory: Path | None, form: Format) -> int:
     if not errors:
         said += unused_lists(load_lists(place), rules)
     if form == "json":
-        click.echo(json.dumps(msgspec.to_builtins(said), indent=2))
+        _print(json.dumps(msgspec.to_builtins(said), indent=2))
     else:
         for advice in said:
             where = "" if advice.code == "does-not-load" else f"{advice.path}: "
-            click.echo(f"{advice.severity:<7} {advice.code:<14} {where}{advice.message}")
+            _print(f"{advice.severity:<7} {advice.code:<14} {where}{advice.message}")
         wrong = sum(advice.severity == "error" for advice in said)
-        click.echo(f"{len(rules)} rules: {wrong} errors, {len(said) - wrong} recommendations")
+        _print(f"{len(rules)} rules: {wrong} errors, {len(said) - wrong} recommendations")
     return 1 if any(advice.severity == "error" for advice in said) else 0
 
 
@@ -164,9 +169,9 @@ def explain_rule(name: str, directory: Path | None, sigma: Sequence[Path], form:
     [rule] = _chosen(load_rules(directory, sigma), [name]).rules
     explained = explain(rule)
     if form == "json":
-        click.echo(json.dumps(msgspec.to_builtins(explained), indent=2))
+        _print(json.dumps(msgspec.to_builtins(explained), indent=2))
     else:
-        click.echo("\n".join(_explained(explained)))
+        _print("\n".join(_explained(explained)))
     return 0
 
 
@@ -216,7 +221,7 @@ def document(page: Path | None) -> int:
     from collector.sigma.document import BLOCKS, renewed
 
     if page is None:
-        click.echo("\n".join(make() for make in BLOCKS.values()), nl=False)
+        write([("\n".join(make() for make in BLOCKS.values())).encode()])
     else:
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
