@@ -86,14 +86,14 @@ while True:
     if child == 0:
         time.sleep(1000)
     children.append(child)
-time.sleep(1)
+time.sleep(4)
 for child in children: os.kill(child, 9); os.waitpid(child, 0)
 """
 _FILLS = """
 try:
     with open("/tmp/big", "wb", 0) as big:
         while True: big.write(b"x" * 65536)
-except OSError: time.sleep(1)
+except OSError: time.sleep(4)
 os.remove("/tmp/big")
 """
 _POSTS = """
