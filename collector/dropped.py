@@ -7,6 +7,7 @@ say; the list says what it is. It was made by us, of files that the package made
 from __future__ import annotations
 
 import posixpath
+import re
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
@@ -97,13 +98,14 @@ class Drops(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences: what is not known of what was left."""
 
 
-def read(lines: Iterable[bytes], events: Sequence[AnyEvent], scanner: BaitScanner) -> Drops:
+def read(lines: Iterable[bytes], events: Sequence[AnyEvent], scanner: BaitScanner, site_packages: str) -> Drops:
     """Explain the list of a run.
 
     Args:
         lines: Of `dropped.jsonl`.
         events: Of the run, in order of time, attributed.
         scanner: For the run's bait.
+        site_packages: Where the package was installed.
 
     Returns:
         The drops, each with the process, phase and actor that wrote, renamed or linked it last; without a known
@@ -124,11 +126,17 @@ def read(lines: Iterable[bytes], events: Sequence[AnyEvent], scanner: BaitScanne
     return Drops(
         events=tuple(sorted(drops, key=lambda event: event.path)),
         gone=tuple(sorted(record.path for _, record in records if isinstance(record, LeftGone))),
-        gaps=tuple(_gaps(end, len(records) - 1, unparsed, drops)),
+        gaps=tuple(_gaps(end, len(records) - 1, unparsed, _own_records(drops, site_packages))),
     )
 
 
-def _gaps(end: LeftEnd | None, listed: int, unparsed: int, drops: Sequence[FileDropped]) -> list[str]:
+def _own_records(drops: Iterable[FileDropped], site_packages: str) -> list[str]:
+    """Lists of installed files that the package wrote where ours are read; elsewhere they decide nothing."""
+    shape = re.compile(re.escape(site_packages) + r"/[^/]*\.dist-info/RECORD")
+    return [event.path for event in drops if shape.fullmatch(event.path)]
+
+
+def _gaps(end: LeftEnd | None, listed: int, unparsed: int, own_records: Sequence[str]) -> list[str]:
     if end is None or end.listed != listed or unparsed:
         return ["the list of what the package left is not whole"]
     told = []
@@ -138,10 +146,9 @@ def _gaps(end: LeftEnd | None, listed: int, unparsed: int, drops: Sequence[FileD
         told.append(f"the package left more than is read: {end.unhashed:,} files have no digest")
     if end.faults:
         told.append(f"{end.faults:,} of the files and directories that the package left could not be read")
-    lists = [event.path for event in drops if event.path.endswith(".dist-info/RECORD")]
-    if lists:
+    if own_records:
         # What such a list names counts as installed, and is not in ours.
-        told.append(f"the package wrote a list of installed files itself: {lists[0]}")
+        told.append(f"the package wrote a list of installed files itself: {own_records[0]}")
     return told
 
 

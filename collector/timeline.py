@@ -99,7 +99,11 @@ def build(bundle: Evidence) -> Timeline:
     streams = [*(_named(trace.order, explainer, scanner) for trace in traces.values()), iter([answered])]
     processes = table.build()
     events = EventLog(attribute(merged(streams), processes, manifest))
-    left = dropped.read(bundle.lines(dropped.DROPPED), events, scanner) if bundle.has(dropped.DROPPED) else None
+    left = (
+        dropped.read(bundle.lines(dropped.DROPPED), events, scanner, manifest.site_packages)
+        if bundle.has(dropped.DROPPED)
+        else None
+    )
     events.extend(left.events if left else ())
     return Timeline(
         events=events,

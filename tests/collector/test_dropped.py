@@ -35,7 +35,7 @@ def end_of(items: Sequence[Left], **changed: int) -> LeftEnd:
 
 
 def read(*items: Left, events: Sequence[str] = (), **changed: int) -> dropped.Drops:
-    return dropped.read(records([*items, end_of(items, **changed)]).splitlines(), make_events(*events), SCANNER)
+    return dropped.read(records([*items, end_of(items, **changed)]).splitlines(), make_events(*events), SCANNER, "/s")
 
 
 def test_who_wrote_it_last_is_who_left_it() -> None:
@@ -95,6 +95,9 @@ def test_each_bound_is_told() -> None:
     mine = "import target 3 file.write path=/s/x.dist-info/RECORD"
     (gap,) = read(left("/s/x.dist-info/RECORD"), events=(mine,)).gaps
     assert "list of installed files itself" in gap
+    # A copy elsewhere is read by nobody.
+    for path in ("/home/dev/.cache/x.dist-info/RECORD", "/s/y/x.dist-info/RECORD"):
+        assert not read(left(path), events=(mine.replace("/s/x.dist-info/RECORD", path),)).gaps
     pips = "import installer 3 file.write path=/s/x.dist-info/RECORD"
     assert not read(left("/s/x.dist-info/RECORD"), events=(pips,)).gaps
 
@@ -103,13 +106,13 @@ def test_a_list_that_is_not_whole_says_so() -> None:
     items = [left("/tmp/a"), left("/tmp/b")]
     whole = records([*items, end_of(items)]).splitlines()
     for lines in ([], whole[:-1], whole[1:], [*whole, b"{}"], [b"\xff", *whole], [*whole, whole[0]]):
-        (gap,) = dropped.read(lines, (), SCANNER).gaps
+        (gap,) = dropped.read(lines, (), SCANNER, "/s").gaps
         assert "not whole" in gap
 
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.just(records([left("/tmp/a")]).strip())), max_size=9))
 def test_no_line_is_ever_an_error(lines: list[bytes]) -> None:
-    assert dropped.read(lines, (), SCANNER).gaps
+    assert dropped.read(lines, (), SCANNER, "/s").gaps
 
 
 def _report(path: Path, extra: dict[str, bytes]) -> dict[str, Any]:
