@@ -51,8 +51,9 @@ class Blob:
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """Yield each piece with its start in `data`."""
-        ends = [start - len(GAP) for start in self.starts[1:]]
-        for start, end in zip(self.starts, [*ends, len(self.data)], strict=True):
+        ends = [*(start - len(GAP) for start in self.starts[1:]), len(self.data)]
+        # Nothing may be left of a text once its soft line breaks are undone.
+        for start, end in zip(self.starts, ends if self.starts else (), strict=True):
             yield start, self.data[start:end]
 
 

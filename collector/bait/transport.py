@@ -20,7 +20,8 @@ _SHORTEST: Final = 12
 """Characters of the shortest text that is looked at among bytes that are none."""
 _TEXT: Final = re.compile(rb"[\t\n\r -~]{%d,}" % _SHORTEST)
 _IS_TEXT: Final = bytes(97 if byte in b"\t\n\r" or 32 <= byte < 127 else 0 for byte in range(256))  # noqa: PLR2004 - printable
-_ESCAPES: Final = re.compile(rb"[\r\n]+|\\+(?:[rn]|u([0-9a-fA-F]{4})|([\"/]))|\\(\\)")
+# A run of backslashes is taken at once: tried again from each of them it would be quadratic.
+_ESCAPES: Final = re.compile(rb"[\r\n]+|(\\+)([rn]|u([0-9a-fA-F]{4})|([\"/]))?")
 _PERCENT: Final = re.compile(rb"%[0-9a-fA-F]{2}")
 _SOFT: Final = re.compile(rb"=(?:\r?\n|3D|0A)")
 _LATIN: Final = 0xFF
@@ -94,12 +95,14 @@ def _unescaped(data: bytes) -> bytes:
 
 
 def _meant(match: re.Match[bytes]) -> bytes:
-    code, quoted, backslash = match.groups()
+    backslashes, escape, code, quoted = match.groups()
+    if backslashes and not escape:
+        return b"\\" * ((len(backslashes) + 1) // 2)
     if code:
         number = int(code, 16)
         # Text that carries bytes has one character for each.
         return bytes([number]) if number <= _LATIN else chr(number).encode("utf-8", "replace")
-    return quoted or backslash or b""
+    return quoted or b""
 
 
 def _unquoted(data: bytes) -> bytes:

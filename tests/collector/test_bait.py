@@ -23,7 +23,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from collector.bait import BaitScanner, Hit
+from collector.bait.blob import Blob
 from collector.bait.needles import MIN_DIFFERENT
+from collector.bait.transport import readings
 from collector.manifest import Bait
 from tests.collector.encodings import ARMOUR, COMPRESSED, TRANSPORT, encoded, xor
 
@@ -337,3 +339,28 @@ def test_compressed_bait_in_pieces_over_names_is_found_in_each(armour: str, labe
     names = [f"{n}.{text[at : at + 30]}.evil.test" for n, at in enumerate(range(0, len(text), 30))]
     found = SCANNER.scan_labels(names)
     assert all(f"aws/{label}" in labels for labels in found)
+
+
+@pytest.mark.parametrize("body", [b"=\n" * 12, b"=\r\n" * 12, b"\r\n" * 12, b"%0A" * 12, b"\\n" * 12])
+def test_a_text_of_which_nothing_is_left_is_no_error(body: bytes) -> None:
+    scanner = BaitScanner([Bait(name="key", kind="test", where="env:TEST", value=KEY)])
+    assert scanner.scan(body) == ()
+    assert scanner.scan(body, KEY.encode()) == ("key/plain",)
+    assert scanner.unfinished == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [
+        (rb"a\\\\b", rb"a\\b"),
+        (rb"a\\\b", rb"a\\b"),
+        (rb"\\\nx", b"x"),
+        (rb"\\\u0041", b"A"),
+        (rb"\\\"", b'"'),
+        (rb"\u00zz", rb"\u00zz"),
+        (b"\\" * 400_001, b"\\" * 200_001),
+    ],
+)
+def test_backslashes_are_undone_at_once(sent: bytes, meant: bytes) -> None:
+    *_, last = readings(Blob.message([sent]), spaces=False)
+    assert last.blob.data == meant
