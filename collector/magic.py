@@ -38,6 +38,8 @@ _PYTHON: Final = re.compile(
 )
 _PICKLE: Final = re.compile(rb"\x80[\x02-\x05](?:\x95|[\x28\x5d\x7d\x63\x8c\x58\x71])")
 _MIN_CODE: Final = 8
+_MAX_SHEBANG: Final = 256
+"""As much of it as the kernel reads; the expression above takes quadratic time."""
 
 
 def kind_of_content(head: bytes) -> str:
@@ -68,7 +70,7 @@ def kind_of_content(head: bytes) -> str:
 
 
 def _text_kind(head: bytes) -> str:
-    if (script := _SHEBANG.match(head)) is not None:
+    if (script := _SHEBANG.match(head[:_MAX_SHEBANG])) is not None:
         name = script[1]
         return "shell-script" if name in _SHELLS else "python-script" if name.startswith(b"python") else "script"
     if _KEYS.search(head):

@@ -92,3 +92,9 @@ def test_beginnings(head: bytes, kind: str) -> None:
 @given(st.binary(max_size=600))
 def test_any_bytes_are_something(head: bytes) -> None:
     assert kind_of_content(head)
+
+
+def test_of_a_first_line_no_more_is_read_than_the_kernel_reads() -> None:
+    # All splits of a megabyte of slashes would take days.
+    assert kind_of_content(b"#!" + b"/" * (1 << 20)) == "text"
+    assert kind_of_content(b"#!" + b"/" * 200 + b"bin/sh\n") == "shell-script"
