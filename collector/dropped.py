@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 DROPPED: Final = "dropped.jsonl.zst"
 _LAST_PHASE: Final = "linger"
+_Path: TypeAlias = Annotated[str, msgspec.Meta(max_length=4096)]
+"""What no pod writes longer is not read longer."""
 
 
 class LeftFile(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="file"):
     """A regular file."""
 
-    path: str
+    path: _Path
     size: int
     sha256: str
     """Empty when more files were left than are read."""
@@ -45,21 +47,21 @@ class LeftFile(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", ta
 class LeftLink(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="link"):
     """A symbolic link."""
 
-    path: str
-    target: str
+    path: _Path
+    target: _Path
 
 
 class LeftSpecial(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="special"):
     """A pipe, socket or device, or what could not be read."""
 
-    path: str
+    path: _Path
     type: Literal["fifo", "socket", "character", "block", "unknown", "unreadable"]
 
 
 class LeftGone(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="gone"):
     """Something planted that is not there any more."""
 
-    path: str
+    path: _Path
 
 
 class LeftEnd(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="end"):
@@ -199,8 +201,9 @@ class _Writers:
         """The last of these events of a path, or of a directory above it that was renamed; None when there is none."""
         if (found := self._last.get(path)) is not None:
             return found
-        while len(path) > 1 and self._moved:
-            path = posixpath.dirname(path)
+        # The parent of `//` is `//`.
+        while self._moved and (above := posixpath.dirname(path)) != path:
+            path = above
             if (moved := self._moved.get(path)) is not None:
                 return moved
         return None

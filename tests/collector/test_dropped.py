@@ -68,6 +68,13 @@ def test_what_the_installer_wrote_last_is_no_drop() -> None:
     assert len(read(left("/home/dev/.cache/pip/x"), events=(written, again)).events) == 1
 
 
+def test_paths_that_no_pod_writes_are_no_trap() -> None:
+    # The parent of `//` is itself, and a search of all parents of a very long path takes very long.
+    moved = ("import target 6 file.rename path=/tmp/b old=/tmp/z",)
+    assert len(read(left("//x"), left("relative"), events=moved).events) == 2
+    assert read(left("/a" * 2049), events=moved).gaps == ("the list of what the package left is not whole",)
+
+
 def test_records_become_events_with_type_and_bait() -> None:
     found = read(
         left("/tmp/elf", b"\x7fELF" + bytes(9), mode=0o4755),
