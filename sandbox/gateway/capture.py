@@ -59,7 +59,7 @@ class Capture:
         self._out: BinaryIO = path.open("xb")
         self.key_log = path.with_suffix(".keys")
         """File to which TLS contexts append their keys (`SSLContext.keylog_filename`)."""
-        self._keys = os.open(self.key_log, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._keys = os.open(self.key_log, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._block(_SECTION, struct.pack("<IHHq", _BYTE_ORDER, 1, 0, -1))
         for name in (b"conversations", b"lo"):
             option = struct.pack("<HH", _IF_NAME, len(name)) + _padded(name)
@@ -101,9 +101,17 @@ class Capture:
         self._block(_PACKET, head + _padded(data))
 
     def keys(self) -> None:
-        """Write the TLS keys down that there are by now."""
+        """Write the TLS keys down that there are by now, within the bound of the file."""
         while self._keys >= 0 and (found := os.read(self._keys, 1 << 16)):
-            self._block(_SECRETS, struct.pack("<II", _TLS_KEYS, len(found)) + _padded(found))
+            # TLS appends in this thread, so nothing is lost; the file would grow with every handshake.
+            if len(found) < 1 << 16:
+                os.ftruncate(self._keys, 0)
+                os.lseek(self._keys, 0, os.SEEK_SET)
+            size = 20 + len(found) + -len(found) % 4
+            # Packets after keys that have no room could not be read: they have none either.
+            self._left = max(self._left - size, 0)
+            if self._left:
+                self._block(_SECRETS, struct.pack("<II", _TLS_KEYS, len(found)) + _padded(found))
 
     def asked(self, peer: str, port: int, question: bytes, reply: bytes) -> None:
         """Write a DNS question over UDP and its answer; no answer to what is no question."""

@@ -141,6 +141,18 @@ def test_it_is_bounded_and_says_what_it_lacks(start: Callable[..., Pod]) -> None
     assert not found.gaps
 
 
+def test_keys_count_and_do_not_pile_up(start: Callable[..., Pod]) -> None:
+    pod = start(limits={"capture_bytes": 9000})
+    for number in range(6):
+        pod.curl(f"https://{number}.example/")
+    pod.records(ConnectionRecord, count=6)
+    (keys,) = pod.directory.glob("*.keys")
+    assert keys.stat().st_size < 3000
+    content = content_of(pod)
+    assert 0 < secrets(content).count(b"CLIENT_TRAFFIC_SECRET_0") < 6
+    assert len(content) <= 9200
+
+
 def test_of_long_messages_the_beginning_is_kept_and_the_length_told(start: Callable[..., Pod]) -> None:
     pod = start(limits={"body_bytes": 4096})
     pod.curl("http://203.0.113.9:8080/", "-H", "Expect:", "--data", "x" * 90_000)
