@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -45,6 +46,8 @@ HEAD, CONTENT, CONTENTS = 512, 64 << 10, 1 << 20
 """Bytes kept of every file; of a file as long as there is room; and of all files together."""
 MAX_RECORD, MAX_RECORDS = 4 << 20, 16 << 20
 """Bytes of one list of installed files, and of all together."""
+MAX_CLAIMED = 250_000
+"""Files taken from all lists; what they name beyond that counts as left."""
 _CHUNK = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A pipe's reader would wait for a writer.
@@ -65,6 +68,10 @@ class Plan(NamedTuple):
     settled: float
     """When the installation had ended, in seconds since the epoch; 0 when there was none. What has not changed since
     and stands in a RECORD is counted as installed."""
+
+
+_Named = tuple[bytes, os.stat_result]
+"""A name in a directory, and what it is."""
 
 
 class _Entry(NamedTuple):
@@ -130,6 +137,8 @@ class Listing:
         self._installers = tuple(os.fsencode(f"{place}/") for place in (self._environment, f"{home}/.cache/pip"))
         self._until = time.monotonic() + SECONDS
         self._entries: list[_Entry] = []
+        self._taken: set[bytes] = set()
+        """Planted paths that are among the entries already."""
         self._counts = dict.fromkeys(
             ("installed", "caches", "planted", "directories", "unlisted", "unhashed", "faults"), 0
         )
@@ -139,6 +148,7 @@ class Listing:
 
     def write(self, target: BinaryIO) -> None:
         """Write one JSON object a line, the `end` last."""
+        gone = self._look_at_planted()
         self._read_records()
         for name, place in self._places.items():
             self._walk(name, place)
@@ -154,14 +164,37 @@ class Listing:
                 lines[entry.path] = line
             else:
                 self._counts["planted"] += 1
-        there = {entry.path for entry in self._entries}
-        for path in (self._planted.keys() | self._links.keys()) - there:
+        for path in gone:
             lines[path] = {"record": "gone", "path": _text(path)}
         for _, line in sorted(lines.items()):
             _tell(target, line)
         _tell(target, {"record": "end", "ts": round(time.time(), 6), "listed": len(lines), **self._counts})
         for place in self._places.values():
             place.close()
+
+    def _look_at_planted(self) -> list[bytes]:
+        """Take what was planted, before a flood of names could hide it; returns what is not there any more."""
+        gone = []
+        for path in sorted(self._planted.keys() | self._links.keys()):
+            name = next((name for name in self._places if path.startswith(name + b"/")), b"")
+            place, parts = self._placed(path)
+            if place is None:
+                continue
+            try:
+                with place.entered(parts[:-1]) as directory:
+                    status = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
+            except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                    gone.append(path)
+                else:
+                    self._counts["faults"] += 1
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                gone.append(path)
+            else:
+                self._taken.add(path)
+                self._entries.append(_Entry(path, name, parts, status))
+        return gone
 
     def _read_records(self) -> None:
         """Take what the RECORD files name that lie where an installer puts them and have not changed since it ended."""
@@ -188,6 +221,9 @@ class Listing:
     def _claim(self, record: bytes) -> None:
         base, environment = self._plan.site_packages, self._environment
         for row in csv.reader(record.decode(errors="surrogateescape").splitlines()):
+            # Lines of a few bytes would make more of them than memory and time allow.
+            if len(self._claimed) >= MAX_CLAIMED or time.monotonic() > self._until:
+                return
             path = posixpath.normpath(posixpath.join(base, row[0])) if row else ""
             # The lists themselves are told: who wrote them decides what they are worth.
             if path.startswith(f"{environment}/") and not path.endswith("/RECORD"):
@@ -217,7 +253,7 @@ class Listing:
             seen += len(entries)
             self._counts["unlisted"] += not whole
             caches = self._sources(place, parts)
-            for own, status in entries:
+            for own, status in self._fresh(b"/".join((name, *parts, b"")), entries):
                 path = b"/".join((name, *parts, own))
                 if stat.S_ISDIR(status.st_mode):
                     self._counts["directories"] += 1
@@ -234,6 +270,9 @@ class Listing:
                 else:
                     listed += 1
                     self._entries.append(_Entry(path, name, (*parts, own), status))
+
+    def _fresh(self, above: bytes, entries: list[_Named]) -> list[_Named]:
+        return [named for named in entries if above + named[0] not in self._taken]
 
     def _is_installed(self, path: bytes, status: os.stat_result) -> bool:
         size = self._claimed.get(path)
@@ -307,9 +346,9 @@ class Listing:
             return head, digest.hexdigest()
 
 
-def _names(place: _Place, parts: tuple[bytes, ...], most: int) -> tuple[list[tuple[bytes, os.stat_result]], bool]:
+def _names(place: _Place, parts: tuple[bytes, ...], most: int) -> tuple[list[_Named], bool]:
     """The names in a directory in order, with what they are, and whether these are all."""
-    found: list[tuple[bytes, os.stat_result]] = []
+    found: list[_Named] = []
     with place.entered(parts) as directory, os.scandir(directory) as entries:
         for entry in entries:
             if len(found) >= most:

@@ -196,6 +196,41 @@ def test_depth_number_and_size_are_bounded_and_counted(places: Places, monkeypat
     assert end_of(places.listing()).unlisted > 0
 
 
+def test_no_flood_hides_what_was_planted_or_calls_it_gone(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropped, "MAX_LISTED", 2)
+    monkeypatch.setattr(dropped, "MAX_SEEN", 4)
+    deep = places.home / "dev/.ssh"
+    deep.mkdir()
+    (deep / "id_rsa").write_bytes(b"key")
+    (deep / "config").write_bytes(b"changed")
+    (deep / "link").symlink_to("b")
+    for number in range(9):
+        (places.home / f"{number}").touch()
+    (places.home / "dev/.aws").symlink_to(places.tmp)
+    (places.tmp / "credentials").touch()
+    planted = {f"/home/dev/{name}": b"key" for name in (".ssh/id_rsa", ".ssh/config", ".aws/credentials")}
+    found = places.listing(planted, {"/home/dev/.ssh/link": "a"})
+    assert {path for path, record in found.items() if isinstance(record, LeftGone)} == {"/home/dev/.aws/credentials"}
+    changed = found["/home/dev/.ssh/config"]
+    assert isinstance(changed, LeftFile)
+    assert changed.planted
+    assert found["/home/dev/.ssh/link"] == LeftLink(path="/home/dev/.ssh/link", target="b")
+    assert end_of(found).planted == 1
+    assert end_of(found).unlisted > 0
+
+
+def test_what_lists_name_beyond_the_bound_counts_as_left(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropped, "MAX_CLAIMED", 3)
+    info = places.site / "thing-1.0.dist-info"
+    info.mkdir()
+    for number in range(5):
+        (places.site / f"{number}").touch()
+    (info / "RECORD").write_text("".join(f"{number},,\n" for number in range(5)))
+    found = places.listing()
+    assert end_of(found).installed == 3
+    assert {f"{SITE}/3", f"{SITE}/4"} <= set(found)
+
+
 def test_contents_are_kept_of_the_smallest_first(places: Places) -> None:
     for number in range(40):
         (places.tmp / f"{number:02}").write_bytes(b"x" * dropped.CONTENT)
