@@ -95,7 +95,7 @@ def witness(chunks: Iterable[bytes], log: GatewayLog) -> Witness:
                 continue
             if port in ports:
                 dialled.add(key)
-            else:
+            elif (destination, port) in local or len(local) < _MAX_DIALLED:
                 local[destination, port] += 1
     answered = len(log.connections) + sum(loss.count for loss in log.losses if loss.name == "connections")
     report = CaptureReport(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DROPPED: Final = "dropped.jsonl.zst"
 _LAST_PHASE: Final = "linger"
+_MAX_RECORDS: Final = 100_000
+"""A pod writes a tenth of it at most."""
 _Path: TypeAlias = Annotated[str, msgspec.Meta(max_length=4096)]
 """What no pod writes longer is not read longer."""
 
@@ -40,7 +42,7 @@ class LeftFile(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", ta
     """When its content, name or permissions changed last, in seconds since the epoch, on the kernel's clock."""
     planted: bool
     """It was there before the run, with other content."""
-    head: bytes
+    head: Annotated[bytes, msgspec.Meta(max_length=64 << 10)]
     """Its first bytes (base64 in JSON): 64 KiB of the smallest files, 512 of the others."""
 
 
@@ -116,6 +118,9 @@ def read(lines: Iterable[bytes], events: Sequence[AnyEvent], scanner: BaitScanne
     records: list[tuple[int, Left]] = []
     unparsed = 0
     for number, line in enumerate(lines, 1):
+        if number > _MAX_RECORDS:
+            unparsed += 1
+            break
         try:
             records.append((number, _DECODER.decode(line)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -72,7 +73,14 @@ def test_paths_that_no_pod_writes_are_no_trap() -> None:
     # The parent of `//` is itself, and a search of all parents of a very long path takes very long.
     moved = ("import target 6 file.rename path=/tmp/b old=/tmp/z",)
     assert len(read(left("//x"), left("relative"), events=moved).events) == 2
+    assert read(left("/x", b"x" * ((64 << 10) + 1))).gaps == ("the list of what the package left is not whole",)
     assert read(left("/a" * 2049), events=moved).gaps == ("the list of what the package left is not whole",)
+
+
+def test_a_list_longer_than_a_pod_writes_is_not_read_to_its_end() -> None:
+    lines = (b'{"record":"gone","path":"/tmp/x"}' for _ in itertools.count())
+    found = dropped.read(lines, (), SCANNER, "/s")
+    assert found.gaps == ("the list of what the package left is not whole",)
 
 
 def test_records_become_events_with_type_and_bait() -> None:
