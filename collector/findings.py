@@ -12,11 +12,12 @@ from collector.manifest import PHASES
 from collector.sigma.correlate import Correlation
 from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet
 from collector.suppressions import Suppression
+from collector.verdict import bait_left
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from collector.sigma.view import Context
+    from collector.sigma.view import Context, View
 
 
 _DEPENDENCY: Final = "dependency:"
@@ -81,6 +82,8 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
             steps = len(rule.body.steps)
             matches = [(at, view, step) for step in range(steps) for at, view in hits[taken + step]]
             occurrences = rule.body.find(matches)
+            if occurrences and rule.level == "critical":
+                occurrences = [*_own(rule.body, matches, context), *occurrences]
             taken += steps
         else:
             occurrences = [(at,) for at, _ in hits[taken]]
@@ -123,6 +126,16 @@ def _findings(
         )
 
 
+def _own(body: Correlation, matches: Sequence[tuple[int, View, int]], context: Context) -> Sequence[tuple[int, ...]]:
+    """Find what the package did alone and uncalled.
+
+    Of several ways to complete a chain a correlation takes the latest. Else a package could disown one by making a
+    compiler, or a program that is only called, repeat a part of it.
+    """
+    own = [it for it in matches if _standing((it[1].event,), context) == _Standing(owned=True, called=False)]
+    return body.find(own) if body.rises and len(own) < len(matches) else ()
+
+
 class _Standing(NamedTuple):
     """Whose doing an occurrence is: see `Finding`."""
 
@@ -146,11 +159,13 @@ def _is_called(event: AnyEvent, context: Context) -> bool:
     )
 
 
-def _telling(positions: Iterable[int], events: Sequence[AnyEvent]) -> list[int]:
+def _telling(positions: Collection[int], events: Sequence[AnyEvent]) -> list[int]:
     """Choose what to show: in the order of occurrences, first of each sort of event, then repetitions."""
     distinct: dict[AnyEvent, int] = {}
     repeated: list[int] = []
-    for position in positions:
+    # Before all others one that proves theft: it must not be crowded out.
+    proof = next((position for position in positions if bait_left(events[position])), None)
+    for position in positions if proof is None else (proof, *positions):
         bare = msgspec.structs.replace(events[position], ts=0.0, pid=0, source=None)
         if len(distinct) == MAX_EVIDENCE:
             break

@@ -91,6 +91,17 @@ def proof_of(finding: Finding) -> Proof | None:
     return "chain" if finding.chain else "act"
 
 
+def bait_left(event: AnyEvent) -> tuple[str, ...]:
+    """Say which planted secrets, as `name/encoding`, leave for another machine in an event."""
+    # What goes to the machine itself, or back to the metadata service that gave it, has not left; and pip may tell an
+    # index the password for it.
+    role = getattr(event, "role", "local")
+    if role in {"local", "metadata"} or (role, event.actor) == ("registry", INSTALLER):
+        return ()
+    bait: tuple[str, ...] = getattr(event, "bait", ())
+    return bait
+
+
 def weigh(finding: Finding) -> Weight:
     """Say how a finding counts for the verdict."""
     if finding.level not in _COUNTED:
@@ -151,14 +162,7 @@ def _left(finding: Finding) -> str:
 
 def _secrets(finding: Finding) -> list[str]:
     """The planted secrets that left in a finding's events, as `name/encoding`."""
-    found: set[str] = set()
-    for event in finding.evidence:
-        # What goes to the machine itself, or back to the metadata service that gave it, has not left; and pip may tell
-        # an index the password for it.
-        role = getattr(event, "role", "local")
-        if role not in {"local", "metadata"} and (role, event.actor) != ("registry", INSTALLER):
-            found.update(getattr(event, "bait", ()))
-    return sorted(found)
+    return sorted({label for event in finding.evidence for label in bait_left(event)})
 
 
 def _destination(event: AnyEvent) -> str:

@@ -89,7 +89,8 @@ def combine(rule: SigmaCorrelationRule, document: Document, bases: Mapping[int, 
         values = [_unaliased(rule, reference, name) for name in counted]
         check_names(file, document, values, valid, what="field of the condition")
         steps.append(Step(reference.reference, base.selection, _inside(grouped, base), _inside(values, base)))
-    return Correlation(tuple(steps), _finder(rule, document, file), _words(rule))
+    rises = getattr(rule.condition, "op", None) not in _COMPARED
+    return Correlation(tuple(steps), _finder(rule, document, file), _words(rule), rises=rises)
 
 
 def _words(rule: SigmaCorrelationRule) -> str:

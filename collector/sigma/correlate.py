@@ -61,6 +61,8 @@ class Correlation:
     finder: Finder
     words: str = ""
     """Type, timespan and condition, to read."""
+    rises: bool = True
+    """What some matches show, more of them still show."""
 
     def find(self, matches: Sequence[tuple[int, View, int]]) -> list[tuple[int, ...]]:
         """Find all occurrences.

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from collector.findings import MAX_EVIDENCE, Finding
+from collector.verdict import proof_of
 from tests.collector.sigma.sigmas import ID, OTHER_ID, RULE, findings, load, rule, told
 
 READ = "import target 4 file.read path=/home/dev/.ssh/id_rsa"
@@ -137,6 +138,47 @@ def test_a_chain_is_owned_when_each_part_is(first: str, second: str, *, owned: b
 def test_acts_of_the_installer_in_between_do_not_disown_a_chain() -> None:
     """Else a package could make pip do something similar and be proven nothing."""
     assert chain(READ.replace("target", "installer"), READ, ASKED).owned
+
+
+@pytest.mark.parametrize("repeated", [READ.replace("target", "build-backend"), READ.replace("import", "exercise")])
+def test_a_repeated_part_of_a_chain_does_not_disown_it(repeated: str) -> None:
+    finding = chain(READ, repeated, ASKED)
+    assert (finding.owned, finding.called, finding.count) == (True, False, 3)
+    assert not chain(repeated, ASKED).owned or chain(repeated, ASKED).called
+
+
+def test_fewer_matches_of_its_own_are_no_chain() -> None:
+    few = {**CHAIN, "correlation": {"type": "event_count", "rules": ["key"], "group-by": ["Run"], "timespan": "1m"}}
+    few["correlation"]["condition"] = {"lt": 2}
+    few["fumehood"] = {
+        **CHAIN["fumehood"],
+        "examples": [
+            {"name": "one", "match": True, "events": [READ]},
+            {"name": "two", "match": False, "events": [READ, READ]},
+        ],
+    }
+    rules = load(few, BASES[0], name="few.yml")
+    assert findings(rules, told(READ, READ.replace("target", "installer"))) == ()
+    assert len(findings(rules, told(READ))) == 1
+
+
+def test_evidence_keeps_what_proves_theft() -> None:
+    """Bait that goes back to the metadata service a hundred times does not hide that it went elsewhere too."""
+    known = rule(level="critical", logsource={"product": "linux", "category": "tls"})
+    known["detection"] = {"bait": {"Bait|re": "."}, "condition": "bait"}
+    hello = 'exercise target 4 tls.hello ip=169.254.169.254 sni=a{}.test role=metadata bait=["gh-token/plain"]'
+    left = 'exercise target 4 tls.hello ip=203.0.113.5 sni=drop.test bait=["gh-token/plain"]'
+    known["fumehood"] = {
+        "why": "Theft.",
+        "normal": "Silence.",
+        "examples": [
+            {"name": "left", "match": True, "events": [left]},
+            {"name": "none", "match": False, "events": ["exercise target 4 tls.hello ip=203.0.113.5 sni=drop.test"]},
+        ],
+    }
+    [finding] = findings(load(known), told(*(hello.format(number) for number in range(100)), left))
+    assert len(finding.evidence) == MAX_EVIDENCE
+    assert proof_of(finding) == "bait-left"
 
 
 @pytest.mark.parametrize(
