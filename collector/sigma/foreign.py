@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _ENDINGS: Final = frozenset({".yml", ".yaml"})
 _RETIRED: Final = frozenset({"deprecated", "unsupported"})
 _TECHNIQUE: Final = re.compile(r"attack\.(t\d{4}(?:\.\d{3})?)", re.IGNORECASE)
+_FORM_ERRORS: Final = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
+"""pySigma takes the shape of some keys for granted, and that conditions are not nested by the thousand."""
 _RULE_KEYS: Final = frozenset({"detection", "correlation", "filter", "action"})
 
 
@@ -114,8 +116,7 @@ class _Directory:
                 resolve_references=False,
                 policy=POLICY,
             )
-        except (SigmaError, AttributeError, KeyError, TypeError, ValueError) as error:
-            # pySigma takes the shape of some keys for granted.
+        except (SigmaError, *_FORM_ERRORS) as error:
             self._skip(name, file.documents[0].data.get("title"), f"not the form of a Sigma rule: {error}")
             return
         for rule in (*collection.rules, *collection.filters):
@@ -158,6 +159,8 @@ class _Directory:
             return RuleError(str(error))
         except RuleError as error:
             return error
+        except _FORM_ERRORS as error:
+            return RuleError(f"not the form of a Sigma rule: {error}")
 
     def _correlate(
         self, rule: SigmaCorrelationRule, collection: SigmaCollection, bases: Mapping[int, Base | RuleError]
@@ -166,7 +169,7 @@ class _Directory:
         try:
             rule.resolve_rule_references(collection)
             body = self._combined(rule, document, file, bases)
-        except (SigmaError, RuleError) as error:
+        except (SigmaError, RuleError, *_FORM_ERRORS) as error:
             self._skip(file.name, rule.title, error)
         else:
             self.rules.append(self._made(rule, body, file))

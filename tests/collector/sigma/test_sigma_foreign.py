@@ -160,3 +160,14 @@ def test_the_same_rules_twice_are_skipped_the_second_time() -> None:
 def test_a_directory_without_rules_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuleError, match="there are no rules"):
         with_foreign(NONE, [tmp_path])
+
+
+@pytest.mark.parametrize("condition", ["null", "[null]", '"' + "not " * 3000 + 'a"'])
+def test_a_condition_that_nobody_can_read_is_skipped(tmp_path: Path, condition: str) -> None:
+    head = "title: Odd\nlogsource: {{product: linux, category: process_creation}}\n"
+    text = head + "detection: {{a: {{Image: x}}, condition: {}}}\n"
+    (tmp_path / "odd.yml").write_text(text.format(condition))
+    (tmp_path / "sound.yml").write_text(text.format("a").replace("Odd", "Sound"))
+    made = with_foreign(NONE, [tmp_path])
+    assert [rule.title for rule in made.rules] == ["Sound"]
+    assert [skipped.path for skipped in made.skipped] == ["odd.yml"]
