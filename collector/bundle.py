@@ -125,18 +125,17 @@ class Bundle:
 
 def _content(path: Path) -> set[str]:
     """Names of all files below `path`; anything that is neither file nor directory is refused."""
-    if not path.exists():
-        raise BundleError(f"{path}: no such directory; give the directory that `fumehood run` named at its end")
-    if not path.is_dir():
-        raise BundleError(f"{path}: this is a file; an evidence bundle is a directory with {MANIFEST} in it")
-    # Looked at before all else, as any directory may be given by mistake, and be large.
-    if not (path / MANIFEST).is_file():
-        raise BundleError(
-            f"{path}: not a sealed bundle, as it has no {MANIFEST}; give the directory that `fumehood run` named last"
-        )
     names: set[str] = set()
     pending = [""]
     try:
+        if not path.exists():
+            raise BundleError(f"{path}: no such directory; give the directory that `fumehood run` named at its end")
+        if not path.is_dir():
+            raise BundleError(f"{path}: this is a file; an evidence bundle is a directory with {MANIFEST} in it")
+        # Looked at before all else, as any directory may be given by mistake, and be large.
+        if not (path / MANIFEST).is_file():
+            advice = "give the directory that `fumehood run` named last"
+            raise BundleError(f"{path}: not a sealed bundle, as it has no {MANIFEST}; {advice}")
         while pending:
             folder = pending.pop()
             with os.scandir(path / folder) as entries:

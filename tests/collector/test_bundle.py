@@ -237,3 +237,8 @@ def test_phases_that_no_run_can_have_are_refused(tmp_path: Path, change: dict[st
     edit_manifest(path, lambda m: m["phases"][3].update(change))
     with pytest.raises(BundleError, match=told):
         Bundle.open(path)
+
+
+def test_a_name_that_the_system_refuses_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="cannot be read: File name too long"):
+        Bundle.open(tmp_path / ("n" * 300))
