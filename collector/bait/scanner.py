@@ -8,6 +8,7 @@ they stand, all at once (`match`). What plausibly is encoded is then decoded and
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from collector.bait.armour import decoded, utf16
@@ -31,8 +32,8 @@ MESSAGE_BUDGET: Final = 16 << 20
 """Bytes that may be made of one message while it is decoded."""
 RUN_BUDGET: Final = 128 << 20
 """Bytes that may be made of all messages of a run."""
-_MOST_HITS: Final = 10_000
-"""Places of bait that are noted in one message: more prove nothing more."""
+_MOST_HITS: Final = 1000
+"""Places of each `name/encoding` that are noted in one message: more prove nothing more."""
 
 
 class Hit(NamedTuple):
@@ -95,10 +96,12 @@ class BaitScanner:
         budget = Budget(min(self._message_budget, self._left))
         allowed = budget.left
         found: dict[Hit, None] = {}
+        places: defaultdict[str, int] = defaultdict(int)
         for hit in self._search(Blob.message(parts), (), budget):
-            found[hit] = None
-            if len(found) >= _MOST_HITS:
-                break
+            # By label: else what proves little, sent ten thousand times, would hide what proves theft.
+            if places[hit.label] < _MOST_HITS and hit not in found:
+                found[hit] = None
+                places[hit.label] += 1
         self._left -= allowed - budget.left
         self.unfinished += budget.exceeded
         return tuple(found)

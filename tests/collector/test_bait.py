@@ -364,3 +364,10 @@ def test_a_text_of_which_nothing_is_left_is_no_error(body: bytes) -> None:
 def test_backslashes_are_undone_at_once(sent: bytes, meant: bytes) -> None:
     *_, last = readings(Blob.message([sent]), spaces=False)
     assert last.blob.data == meant
+
+
+def test_one_bait_sent_often_hides_no_other() -> None:
+    scanner = BaitScanner([bait("aws-access-key-id", "AKIAQX7B2M5T9W3ZK8PD"), bait("aws-secret-access-key", KEY)])
+    flood = b"AKIAQX7B2M5T9W3ZK8PD " * 20_000
+    assert scanner.scan(flood, KEY.encode()) == ("aws-access-key-id/plain", "aws-secret-access-key/plain")
+    assert len(scanner.hits(flood)) < 5000
