@@ -153,10 +153,12 @@ def _is_called(event: AnyEvent, context: Context) -> bool:
     """Whether an event is of `exercise`, or later of a process that `exercise` left."""
     if event.phase != _LAST or not event.pid:
         return event.phase == _CALLING
-    process = context.processes.get(event.pid, event.ts)
-    return process is not None and any(
-        one.phase == _CALLING for one in (process, *context.processes.ancestors(event.pid, event.ts))
-    )
+    # The whole line of a process has begun in one phase or, later, in `linger`: its top tells which. All ancestors of
+    # each would be quadratic for a line of thousands.
+    table = context.processes
+    top = table.branch(event.pid, event.ts)
+    root = table.get(top.parent, top.started) if top is not None and top.parent else None
+    return any(one is not None and one.phase == _CALLING for one in (top, root))
 
 
 def _telling(positions: Collection[int], events: Sequence[AnyEvent]) -> list[int]:

@@ -210,3 +210,11 @@ def test_once_uncalled_is_enough() -> None:
     lines = (READ.replace("import", "exercise"), READ)
     found = {finding.phase: finding.called for finding in findings(load(rule(level="critical")), told(*lines))}
     assert found == {"exercise": True, "import": False}
+
+
+def test_a_long_line_of_processes_that_a_called_program_left_is_judged_at_once() -> None:
+    numbers = range(1000, 21_000)
+    forks = [f"exercise target {number} process.start parent={number - 1}" for number in numbers]
+    acts = [READ.replace("import target 4", f"linger target {number}") for number in numbers]
+    [finding] = findings(load(rule(level="critical")), told(*forks, *acts))
+    assert (finding.called, finding.count) == (True, 20_000)
