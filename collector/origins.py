@@ -43,6 +43,8 @@ class Origins:
         """When each process first turned to a stranger's host."""
         self._below: dict[int, float] = {}
         """When a process below each process first did."""
+        self._climbed: set[int] = set()
+        """Identities of processes above which all have it noted."""
         self._written: dict[str, _Writer] = {}
         """Who but the installer wrote to a path last."""
 
@@ -56,9 +58,17 @@ class Origins:
             self._written[event.path] = _Writer(event.pid, event.ts)
         elif event.pid and event.pid not in self._fetched and _is_fetch(event):
             self._fetched[event.pid] = event.ts
-            for process in self._processes.ancestors(event.pid, event.ts):
-                self._below.setdefault(process.pid, event.ts)
+            self._climb(event.pid, event.ts)
         return event
+
+    def _climb(self, pid: int, ts: float) -> None:
+        """Note the fetch for all processes above this one, up to where an earlier one has been noted."""
+        process = self._processes.get(pid, ts)
+        while process is not None and id(process) not in self._climbed:
+            self._climbed.add(id(process))
+            process = self._processes.get(process.parent, process.started) if process.parent else None
+            if process is not None:
+                self._below.setdefault(process.pid, ts)
 
     def _explain(self, event: ProcessExec) -> AnyEvent:
         writer = self._writer(event)
