@@ -15,7 +15,7 @@ import threading
 import urllib.request
 
 HOME = os.path.expanduser("~")
-SECONDS = 3.0
+SECONDS = 60.0
 
 
 def read(path):

@@ -223,6 +223,42 @@ def test_processor_time_of_ended_processes_counts(start: Start) -> None:
         assert bench.run("/bin/true").status == "completed"
 
 
+_STOP_RUNNER = """
+import os, signal, time
+old = set(os.listdir('/proc'))
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    for pid in set(os.listdir('/proc')) - old:
+        if pid.isdigit():
+            try:
+                status = dict(line.split(':\t', 1) for line in open(f'/proc/{pid}/status'))
+            except (OSError, ValueError):
+                continue
+            if status['PPid'].strip() == '1' and status['Uid'].split()[0] == '0':
+                while not open(f'/proc/{pid}/task/{pid}/children').read():
+                    pass  # until it has started the command
+                os.kill(int(pid), signal.SIGSTOP)
+                time.sleep(2)
+                os.kill(int(pid), signal.SIGCONT)
+                print('stopped')
+                raise SystemExit
+"""
+
+
+def test_a_command_that_ends_before_the_tracer_is_looked_for_is_seen_whole(
+    client: DockerClient, start_runc: Start
+) -> None:
+    with start_runc() as bench:
+        told: list[str] = []
+        stopper = threading.Thread(target=lambda: told.append(_inside(client, bench, _STOP_RUNNER)))
+        stopper.start()
+        time.sleep(1.5)  # until it looks
+        phase = bench.run("/bin/true")
+        stopper.join()
+        assert told == ["stopped\n"]
+        assert (phase.status, phase.exit_code, phase.trace_complete) == ("completed", 0, True), phase.reason
+
+
 def test_processes_that_the_kernel_refuses_are_told(start_runc: Start) -> None:
     bomb = (
         "import os, time\n"
