@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,7 +104,7 @@ def test_an_engine_that_does_not_start_is_told_with_its_last_words(place: Path) 
 
 def _ci(place: Path, stub: str, **changes: str) -> subprocess.CompletedProcess[str]:
     clone = place / "clone"
-    shutil.copytree(_ROOT / ".ci", clone / ".ci")
+    shutil.copytree(_ROOT / ".ci", clone / ".ci", dirs_exist_ok=True)
     (clone / "Makefile").write_text(_MAKEFILE)
     environment = _environment(place, STUB=stub, **changes)
     return subprocess.run([clone / ".ci/run"], check=False, capture_output=True, text=True, env=environment)
@@ -136,3 +137,31 @@ def test_ci_does_without_only_when_it_is_told_to(place: Path) -> None:
     ran = _ci(place, "true", FUMEHOOD_TEST_DOCKER="no")
     assert "WARNING: the Docker pod is not tested" in ran.stderr
     assert "tested with no and" in ran.stdout
+
+
+_FLAKY = """
+from pathlib import Path
+
+def test_depends_on_others():
+    first = not Path("ran").exists()
+    Path("ran").touch()
+    assert not first
+
+def test_never_holds():
+    assert not Path("broken").exists()
+"""
+
+
+@pytest.mark.parametrize(("stub", "code"), [("", 0), ("touch broken; ", 1), ("exit 3; ", 1)])
+def test_ci_runs_what_has_failed_once_more_alone_and_says_so(place: Path, stub: str, code: int) -> None:
+    clone = place / "clone"
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/bin/python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (clone / ".venv/bin/python").chmod(0o755)
+    (clone / "test_flaky.py").write_text(_FLAKY)
+    ran = _ci(place, f"{stub}.venv/bin/python -m pytest -q", FUMEHOOD_TEST_DOCKER="no")
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    assert ("ci: passed" in ran.stdout) is (code == 0)
+    # Where something else went wrong than a test, not every test has been run, and nothing is run again.
+    assert ("run once more, alone" in ran.stderr) is (stub != "exit 3; ")
+    assert ("test_flaky.py::test_depends_on_others" in ran.stderr) is (stub != "exit 3; ")

@@ -134,8 +134,9 @@ def test_an_indexs_password_stands_nowhere(fumehood: Fumehood, tmp_path: Path, s
 
 @pytest.mark.parametrize(("size", "code"), [("128k", 4), ("1m", 3), ("24m", 3)])
 def test_a_disk_that_fills_during_the_run(fumehood: Fumehood, tmp_path: Path, size: str, code: int) -> None:
-    body = "while True:\n  try: open('/nowhere/' + 'x' * 3000)\n  except OSError: pass\n"
-    wheel = make_wheel(tmp_path, "chatty", {"chatty.py": body})
+    # At a pace of a megabyte or two a second: what is kept free is not used up before a busy machine looks again.
+    loop = "while True:\n  time.sleep(0.002)\n  try: open('/nowhere/' + 'x' * 3000)\n  except OSError: pass\n"
+    wheel = make_wheel(tmp_path, "chatty", {"chatty.py": f"import time\n{loop}"})
     small = f'mount -t tmpfs -o size={size} none "$BUNDLES"'
     ran = _prepared(small, ("run", "--quiet", "--format", "json", wheel), fumehood.bundles, _PRIVATE)
     assert ran.code == code, ran.err
