@@ -1,7 +1,7 @@
 """What rules written for other systems call things: Sigma's taxonomy for Linux beyond what our own rules use.
 
-`collector.sigma.fields` has the categories of our own rules. Here are those that only rules of others name, above all
-the records of auditd. Fields of these have a dot in their name inside, so that they meet no other of the same name.
+`collector.sigma.categories` has the categories of our own rules. Here are those that only rules of others name, above
+all the records of auditd. Fields of these have a dot in their name inside, so that they meet no other of the same name.
 """
 
 from __future__ import annotations
