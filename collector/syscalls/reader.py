@@ -8,9 +8,10 @@ from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from collector.events import KernelCall, NamespaceChange, NetworkConnect, ProcessExit, ProcessStart, Source
-from collector.strace import Call, Exit, Group, Item, Note, Signal, Unparsed, Word, parse
-from collector.syscalls import descriptors, files, kernel, network, privileges, programs
+from collector.events import KernelCall, NetworkConnect, ProcessExit, ProcessStart, Source
+from collector.strace import Call, Exit, Item, Note, Signal, Unparsed, parse
+from collector.syscalls import descriptors, files, forks, kernel, network, privileges, programs
+from collector.syscalls.forks import FORKS
 from collector.syscalls.paths import decoded
 from collector.syscalls.step import Handler, Output, Step, cut
 from collector.syscalls.trace import Trace, TraceCounts
@@ -31,16 +32,8 @@ _HANDLERS: Final[dict[str, Handler]] = {
 }
 _Threaded: TypeAlias = Call | Exit | Signal | Note
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
-_FORKS: Final[dict[str, frozenset[int]]] = {
-    "clone": frozenset({56, 120}),
-    "clone3": frozenset({435}),
-    "fork": frozenset({57, 2}),
-    "vfork": frozenset({58, 190}),
-}
-"""Calls that make processes, with their numbers on x86_64 (and x32, less a bit) and i386."""
 
 _IN_ORDER: Final = attrgetter("ts", "source")
-_NUMBER_BITS: Final = 0x3FFFFFFF
 _REFUSED_CALL: Final = re.compile(rb"si_syscall=(?:__NR_)?([0-9A-Za-z_]+)")
 
 
@@ -103,7 +96,7 @@ class _Reader:
             # Each line that holds something is the `line` or the `end` of exactly one item.
             self._lines += 0 != item.end != item.line
             process = self._table.live.get(item.pid)
-            if process is not None and item.name not in _FORKS:
+            if process is not None and item.name not in FORKS:
                 self._call(item, process)
                 return
         self._drain(deque([item]))
@@ -128,7 +121,7 @@ class _Reader:
     def _one(self, item: _Threaded, process: LiveProcess) -> int | None:
         """Handles one item; returns the thread it gave life to."""
         if isinstance(item, Call):
-            if item.name in _FORKS:
+            if item.name in FORKS:
                 return self._fork(Step(item, process, self._out))
             self._call(item, process)
         elif isinstance(item, Exit):
@@ -215,15 +208,15 @@ class _Reader:
     def _fork(self, step: Step) -> int | None:
         """A new process or thread; returns its id when known."""
         call, process = step.call, step.process
-        flags = _clone_flags(step)
+        flags = forks.flags_of(step)
         if flags is None:
             self._lost(call.line)
             flags = b""
         telling = process.ours and (b"CLONE_NEW" in flags or b"CLONE_UNTRACED" in flags)
         # A call that the pod's filter ends with SIGSYS gives back its own number, which looks like a child's.
-        ended = (telling or call.pid in self._foreign) and (call.result or 0) & _NUMBER_BITS in _FORKS[call.name]
+        ended = (telling or call.pid in self._foreign) and forks.returns_own_number(call)
         if telling:
-            self._separate(step, flags, "SIGSYS" if ended else None)
+            forks.separated(step, flags, "SIGSYS" if ended else None)
         if ended or (telling and call.result is None):
             return None
         if call.errno or (call.result is not None and call.result < 0):
@@ -236,14 +229,6 @@ class _Reader:
             return None
         self._born(child, call, process, flags)
         return child
-
-    def _separate(self, step: Step, flags: bytes, errno: str | None) -> None:
-        """A child in namespaces of its own, or one that no tracer follows."""
-        own = privileges.namespaces(flags)
-        if own:
-            step.emit(NamespaceChange, call=step.call.name, args=decoded(flags), namespaces=own, errno=errno)
-        if not own or b"CLONE_UNTRACED" in flags:
-            step.emit(KernelCall, call=step.call.name, args=decoded(flags), errno=errno)
 
     def _born(self, child: int, call: Call, process: LiveProcess, flags: bytes) -> None:
         if b"CLONE_THREAD" in flags:
@@ -304,7 +289,7 @@ class _Reader:
             # No other fork was under way, so it is this one's child.
             self._forking.remove(possible[0])
             process, call = possible[0]
-            self._born(tid, call, process, _clone_flags(Step(call, process, self._out)) or b"")
+            self._born(tid, call, process, forks.flags_of(Step(call, process, self._out)) or b"")
         elif any(isinstance(item, Call) for item in items):
             self._orphans += 1
             # Better blamed on the package than lost.
@@ -322,17 +307,3 @@ def _harmless(step: Step) -> bool:
     if call.name == "fcntl":
         return step.word(1) in {b"F_GETFL", b"F_GETFD", b"F_SETFD"}
     return call.name == "capset" and privileges.gives_up(call.raw)
-
-
-def _clone_flags(step: Step) -> bytes | None:
-    """The flags of a fork-like call, empty for fork and vfork; None when they cannot be read."""
-    if step.call.name in {"fork", "vfork"}:
-        return b""
-    if step.call.name == "clone3":
-        arguments = step.value(0)
-        value = arguments.get("flags") if isinstance(arguments, Group) else None
-    else:
-        value = step.named("flags")
-    if isinstance(value, Word):
-        return value.text
-    return b"" if step.unreadable() else None
