@@ -35,14 +35,14 @@ def test_every_address_hears(host: Host, kind: str) -> None:
         with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as dialled:
             dialled.connect(address)
             dialled.send(b"x")
-    _wait(host, len(host.targets[kind]))
+    _assert_heard(host, len(host.targets[kind]))
 
 
 def test_unix_sockets_hear(host: Host) -> None:
     for name in (host.targets["path"], "\0" + host.targets["abstract"]):
         with socket.socket(socket.AF_UNIX) as dialled:
             dialled.connect(name)
-    _wait(host, 2)
+    _assert_heard(host, 2)
 
 
 def test_files_and_the_process_are_looked_at(host: Host) -> None:
@@ -63,7 +63,7 @@ def test_a_row_says_either_what_is_told_or_why_nothing_is() -> None:
         Attempt(name="a", tries="b", code="c", told="d", differs={"runsc": Differs(why="e", unseen="f")})
 
 
-def _wait(host: Host, servers: int) -> None:
+def _assert_heard(host: Host, servers: int) -> None:
     until = time.monotonic() + 120
     while len(host.heard) < servers and time.monotonic() < until:
         time.sleep(0.02)
