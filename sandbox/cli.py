@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import click
-from click.shell_completion import CompletionItem
 
 from sandbox import commands, docker_commands
+from sandbox import completion as completion_of
 from sandbox.image_cli import image as image_group
 from sandbox.pod_options import POD, RUNTIME, runtime_for
 from sandbox.rules_cli import RULES, SIGMA
@@ -75,14 +75,8 @@ def cli(verbose: int) -> None:
     commands.configure_logging(verbose)
 
 
-def _complete_package(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
-    purl = "pkg:pypi/"
-    # `file` leaves it to the shell, which knows about files.
-    return [CompletionItem(purl)] if typed and purl.startswith(typed) else [CompletionItem(typed, type="file")]
-
-
 @cli.command(epilog=_EXIT_CODES)
-@click.argument("package", shell_complete=_complete_package)
+@click.argument("package", shell_complete=completion_of.packages)
 @click.option(
     "--artefact",
     type=click.Choice(["auto", "wheel", "sdist"]),
@@ -94,6 +88,7 @@ def _complete_package(_context: click.Context, _parameter: click.Parameter, type
     "--profile",
     default="pypi",
     show_default=True,
+    shell_complete=completion_of.profiles,
     help="Name of a shipped profile or path of a YAML file: phases, limits, persona, bait.",
 )
 @POD
@@ -138,7 +133,7 @@ def run(
 
 
 @cli.command(epilog=_EXIT_CODES)
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=completion_of.directories)
 @_FORMAT
 @_OUTPUT
 @_FAIL_ON
@@ -171,9 +166,13 @@ def report(
 
 
 @cli.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path), shell_complete=completion_of.directories)
 @click.option("--phase", help="Only events of this phase.")
-@click.option("--kind", help="Only events of this kind, or of all kinds that begin with it (file, network.connect).")
+@click.option(
+    "--kind",
+    shell_complete=completion_of.kinds,
+    help="Only events of this kind, or of all kinds that begin with it (file, network.connect).",
+)
 @click.option("--actor", help="Only events of this actor (installer, target, dependency:NAME ...).")
 @click.option(
     "--unusual/--baseline",
@@ -204,7 +203,9 @@ Exit codes:
   3  a bundle could not be read; the others were compared
 """
 )
-@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument(
+    "bundles", nargs=-1, required=True, type=click.Path(path_type=Path), shell_complete=completion_of.directories
+)
 @click.option(
     "--rules",
     required=True,
@@ -217,7 +218,9 @@ Exit codes:
     help="Directory of rules to compare with, instead of the shipped ones.",
 )
 @_SUPPRESSIONS
-@_FORMAT
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
 def replay(
     bundles: tuple[Path, ...], rules: Path, against: Path | None, suppressions: Path | None, form: Format
 ) -> int:
@@ -271,4 +274,4 @@ def completion(shell: str) -> int:
 
 def main() -> None:
     """Entry point of the `fumehood` command."""
-    sys.exit(commands.guarded(lambda: cli.main(standalone_mode=False)))
+    sys.exit(commands.guarded(lambda: cli.main(prog_name="fumehood", standalone_mode=False)))

@@ -185,7 +185,10 @@ def guarded(command: Callable[[], int]) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            error.show()
+        else:
+            click.echo(f"fumehood: {_mistake(error)}", err=True)
         return _USAGE
     except (SandboxError, CollectorError) as error:
         click.echo(f"fumehood: {error}", err=True)
@@ -197,6 +200,13 @@ def guarded(command: Callable[[], int]) -> int:
         structlog.get_logger(__name__).info("what went wrong", exc_info=error)
         click.echo(f"fumehood: {_fault(error)}", err=True)
         return _FAULT
+
+
+def _mistake(error: click.ClickException) -> str:
+    """Describe wrong usage in one line, with the command whose help says how."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{said} (see `{context.command_path if context else 'fumehood'} --help`)"
 
 
 def _fault(error: Exception) -> str:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import click
 
 from sandbox import rules_commands
+from sandbox.completion import directories, rule_names
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -39,7 +40,7 @@ def rules() -> None:
 @SIGMA
 @_FORMAT
 def list_rules(rules: Path | None, sigma: tuple[Path, ...], form: Format) -> int:
-    r"""List the rules: level, name, ATT&CK techniques, title; and which rules by others were skipped, with the reason.
+    """List the rules: level, name, ATT&CK techniques, title; and which rules by others were skipped, with the reason.
 
     \b
     Examples:
@@ -57,12 +58,13 @@ def check_rules(directory: Path) -> int:
 
 
 @rules.command(name="test")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=rule_names)
 @RULES
 @SIGMA
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
+    shell_complete=directories,
     help="Run the rules on this evidence bundle instead of their examples, and show which events match.",
 )
 @_FORMAT
@@ -95,7 +97,7 @@ def lint_rules(rules: Path | None, form: Format) -> int:
 
 
 @rules.command(name="explain")
-@click.argument("name")
+@click.argument("name", shell_complete=rule_names)
 @RULES
 @SIGMA
 @_FORMAT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collector.sigma.rule import Rule, RuleSet
 
 Format: TypeAlias = Literal["text", "json"]
+_WIDTH = 80
+"""Columns of prose."""
 _SHOWN = 10
 """Most events that `test` shows of a finding."""
 
@@ -182,9 +185,9 @@ def _explained(rule: Explained) -> Iterator[str]:
     yield ""
     for head, text in (("what", rule.description), ("why it matters", rule.why), ("normal", rule.normal)):
         if text:
-            yield f"{head}: {' '.join(text.split())}"
+            yield from _wrapped(f"{head}: {text}")
     for text in rule.falsepositives:
-        yield f"looks like it: {text}"
+        yield from _wrapped(f"looks like it: {text}")
     if rule.correlation:
         yield f"\nIt fires on {rule.correlation}."
     for look in rule.looks:
@@ -193,6 +196,10 @@ def _explained(rule: Explained) -> Iterator[str]:
     for example in rule.examples:
         yield ""
         yield from _example(example)
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    yield from textwrap.wrap(" ".join(text.split()), _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _look(look: Look) -> Iterator[str]:

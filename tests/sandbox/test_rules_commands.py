@@ -76,6 +76,49 @@ def test_a_name_that_is_no_rule_is_refused_with_the_nearest(broken: Path) -> Non
         assert ran.stderr == "fumehood: there is no rule 'hold'; did you mean held?\n"
 
 
+def test_wrong_usage_is_one_line_that_names_the_help(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for arguments, said in (
+        (("rules", "lst"), "No such command 'lst'. Did you mean 'list'? (see `fumehood rules --help`)"),
+        (("rules", "explain"), "Missing argument 'NAME' (see `fumehood rules explain --help`)"),
+        (("replay", "x"), "Missing option '--rules' (see `fumehood replay --help`)"),
+        (
+            ("rules", "lint", "--rules", file),
+            f"Invalid value for '--rules': Directory '{file}' is a file (see `fumehood rules lint --help`)",
+        ),
+    ):
+        ran = fumehood(*arguments)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", f"fumehood: {said}\n")
+    assert fumehood("rules").stderr.startswith("Usage: fumehood rules "), "no mistake yet: the help"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (("rules", "explain", "ssh-k"), {"plain,ssh-keys-read"}),
+        (("rules", "test", "ssh-keys-read", "bait-leaves-by-h"), {"plain,bait-leaves-by-http"}),
+        (("rules", "test", "--bundle", "x"), {"dir,x"}),
+        (("events", "--kind", "tls"), {"plain,tls", "plain,tls.hello"}),
+        (("report", "x"), {"dir,x"}),
+        (("replay", "x"), {"dir,x"}),
+        (("run", "--profile", "p"), {"plain,pypi"}),
+        (("run", "--profile", "./mine"), {"file,./mine"}),
+        (("run", "p"), {"plain,pkg:pypi/"}),
+        (("run", "./x"), {"file,./x"}),
+    ],
+)
+def test_completion_offers_what_fits(typed: tuple[str, ...], offered: set[str]) -> None:
+    words = " ".join(("fumehood", *typed))
+    asked = {"_FUMEHOOD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(typed))}
+    code = "from sandbox.cli import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **asked}
+    )
+    assert ran.stderr == ""
+    assert set(ran.stdout.splitlines()) == offered
+
+
 def test_rules_are_tried_on_a_bundle_without_showing_bait(tmp_path: Path) -> None:
     bundle = stolen(tmp_path / "bundle")
     ran = fumehood("rules", "test", "--bundle", bundle)
@@ -119,6 +162,13 @@ def test_linting_fails_on_errors_alone(broken: Path) -> None:
     assert {(it["path"], it["code"], it["severity"]) for it in told} == {("held.yml", "duplicate", "error")}
     (broken / "claims.yml").unlink()
     assert fumehood("rules", "lint", "--rules", broken).returncode == 0
+
+
+def test_explanations_fit_a_terminal_and_help_keeps_its_lines() -> None:
+    prose = fumehood("rules", "explain", "ssh-keys-read").stdout.partition("\nlooks at ")[0]
+    assert "why it matters: " in prose
+    assert max(map(len, prose.splitlines())) <= 80
+    assert "\n    fumehood rules list --sigma ./sigma/rules/linux\n" in fumehood("rules", "list", "--help").stdout
 
 
 def test_a_rule_is_explained_line_by_line() -> None:
