@@ -23,3 +23,15 @@ class ImageError(SandboxError):
 
 class PodError(SandboxError):
     """The pod cannot be started on this machine."""
+
+
+class ConfigurationError(UsageError):
+    """The configuration is wrong; the message names the key, or file and line."""
+
+
+class DatabaseUnavailableError(SandboxError):
+    """The database does not answer, or is not one of ours."""
+
+
+class LaneFullError(SandboxError):
+    """Too much waits already: the same request may be taken later."""

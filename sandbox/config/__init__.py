@@ -1,0 +1,6 @@
+"""The one configuration of everything that runs as a service: a file, and the environment over it."""
+
+from sandbox.config.load import load_configuration
+from sandbox.config.model import ApiPlan, Configuration, QueuePlan, WorkerPlan
+
+__all__ = ["ApiPlan", "Configuration", "QueuePlan", "WorkerPlan", "load_configuration"]

@@ -1,0 +1,85 @@
+"""The configuration's parts, with the range of every number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[int, Meta(ge=1, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parts of the configuration."""
+
+
+class QueuePlan(Part, frozen=True, kw_only=True):
+    """How submissions wait and what happens to those that got lost."""
+
+    lease_seconds: Seconds = 30
+    """A run whose worker has not been heard of for so long is given to another."""
+    heartbeat_seconds: Seconds = 5
+    reconcile_seconds: Seconds = 10
+    """How often rows are compared with what is queued."""
+    attempts: Annotated[int, Meta(ge=1, le=100)] = 3
+    """How often a run that goes wrong through no fault of the package is tried."""
+    trickle: Annotated[int, Meta(ge=2, le=10_000)] = 10
+    """Of so many runs of a worker, one is a sweep's even if more urgent ones wait."""
+    escalations: Count = 10_000
+    """How many may wait in a lane; more are refused."""
+    manuals: Count = 10_000
+    sweeps: Count = 100_000
+
+
+class WorkerPlan(Part, frozen=True, kw_only=True):
+    """How a host runs packages."""
+
+    slots: Annotated[int, Meta(ge=0, le=1024)] = 0
+    """Runs at one time; 0 for as many as processors and memory allow."""
+    pod: Literal["auto", "bubblewrap", "docker"] = "bubblewrap"
+    runtime: Annotated[str, Meta(max_length=64)] = ""
+    profiles: tuple[str, ...] = ("pypi",)
+    """Names or paths of the profiles that may be asked for; the first is the default."""
+
+
+class ApiPlan(Part, frozen=True, kw_only=True):
+    """How the HTTP interface is offered."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8041
+    """0 for any that is free."""
+    upload_mb: Annotated[int, Meta(ge=1, le=16_384)] = 512
+    """Largest upload, MiB."""
+
+
+class Configuration(Part, frozen=True, kw_only=True):
+    """Everything; every key has a default that works on one machine."""
+
+    data: Path
+    """Directory of what is kept on this machine: the embedded database, Redis and evidence."""
+    database: str
+    """`sqlite:///PATH` or `postgresql://…`."""
+    redis: str
+    """`unix://PATH`, `redis://…` or `rediss://…`; empty for the embedded one below `data`."""
+    evidence: str
+    """A directory, or `s3://BUCKET/PREFIX`."""
+    uploads: Path
+    """Directory of uploaded artefacts, by digest."""
+    queue: QueuePlan = QueuePlan()
+    worker: WorkerPlan = WorkerPlan()
+    api: ApiPlan = ApiPlan()
+
+
+class ConfigurationFile(Part, frozen=True, kw_only=True):
+    """The file as written: what is left out is filled in by `sandbox.config.load`."""
+
+    data: str | None = None
+    database: str | None = None
+    redis: str | None = None
+    evidence: str | None = None
+    queue: QueuePlan = QueuePlan()
+    worker: WorkerPlan = WorkerPlan()
+    api: ApiPlan = ApiPlan()

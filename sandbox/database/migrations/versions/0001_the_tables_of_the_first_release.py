@@ -1,0 +1,189 @@
+"""The tables of the first release."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_table(
+        "labels",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("run", sa.String(length=32), nullable=False, comment="not a foreign key: labels outlive a rebuild"),
+        sa.Column("label", sa.String(length=64), nullable=False),
+        sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_labels")),
+        sa.UniqueConstraint("run", "label", name=op.f("uq_labels_run_label")),
+    )
+    with op.batch_alter_table("labels", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_labels_label_run"), ["label", "run"], unique=False)
+
+    op.create_table(
+        "lanes",
+        sa.Column("lane", sa.String(length=16), nullable=False),
+        sa.Column("paused", sa.Boolean(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("changed", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("lane", name=op.f("pk_lanes")),
+    )
+    op.create_table(
+        "runs",
+        sa.Column("run", sa.String(length=32), nullable=False, comment="id, as in the bundle's manifest"),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("purl", sa.Text(), nullable=False),
+        sa.Column("ecosystem", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False, comment="of the artefact"),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("profile", sa.String(length=64), nullable=False),
+        sa.Column("profile_sha256", sa.String(length=64), nullable=False),
+        sa.Column("rules_sha256", sa.String(length=64), nullable=False),
+        sa.Column("fumehood", sa.String(length=32), nullable=False, comment="version that ran it"),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.Column("classification", sa.String(length=64), nullable=False),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False, comment="number of events by kind"),
+        sa.Column("seconds", sa.Double(), nullable=False, comment="of all phases together"),
+        sa.Column("interrupted", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("run", name=op.f("pk_runs")),
+    )
+    with op.batch_alter_table("runs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_runs_created_run"), ["created", "run"], unique=False)
+        batch_op.create_index(batch_op.f("ix_runs_name_created"), ["name", "created"], unique=False)
+        batch_op.create_index(batch_op.f("ix_runs_sha256"), ["sha256"], unique=False)
+        batch_op.create_index(batch_op.f("ix_runs_verdict_created"), ["verdict", "created"], unique=False)
+
+    op.create_table(
+        "submissions",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("lane", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("changed", sa.Double(), nullable=False, comment="last change of state"),
+        sa.Column("package", sa.Text(), nullable=False, comment="purl; for an upload its file name"),
+        sa.Column(
+            "upload", sa.String(length=64), nullable=False, comment="sha256 of an uploaded artefact; empty for a purl"
+        ),
+        sa.Column("artefact", sa.String(length=8), nullable=False, comment="auto, wheel or sdist"),
+        sa.Column("profile", sa.Text(), nullable=False),
+        sa.Column("profile_sha256", sa.String(length=64), nullable=False),
+        sa.Column("rules_sha256", sa.String(length=64), nullable=False),
+        sa.Column("pod", sa.String(length=16), nullable=False),
+        sa.Column("runtime", sa.String(length=64), nullable=False),
+        sa.Column(
+            "identity", sa.String(length=64), nullable=False, comment="digest of all of the above: equal for equal work"
+        ),
+        sa.Column(
+            "standing",
+            sa.String(length=64),
+            nullable=True,
+            comment="identity, while this row answers for it; else null",
+        ),
+        sa.Column("submitter", sa.String(length=128), nullable=False),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
+        sa.Column("origin", sa.String(length=26), nullable=True, comment="the submission of which this is a rerun"),
+        sa.Column("webhook", sa.Text(), nullable=False, comment="URL that is told the end; empty for none"),
+        sa.Column("attempt", sa.Integer(), nullable=False, comment="number of the latest attempt; 0 before the first"),
+        sa.Column("budget", sa.Integer(), nullable=False, comment="how many attempts there may be"),
+        sa.Column("owner", sa.String(length=128), nullable=False, comment="who runs it; empty when nobody does"),
+        sa.Column("lease_until", sa.Double(), nullable=False, comment="0 when nobody runs it"),
+        sa.Column("cancel", sa.Boolean(), nullable=False, comment="somebody asked for its end"),
+        sa.Column("progress", sa.JSON(), nullable=False, comment="steps and phases of the running attempt"),
+        sa.Column("ended", sa.Double(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False, comment="of the artefact that ran; empty before"),
+        sa.Column("run", sa.String(length=32), nullable=True, comment="the run that counts"),
+        sa.Column("verdict", sa.String(length=16), nullable=False),
+        sa.CheckConstraint("lane IN ('escalation', 'manual', 'sweep')", name=op.f("ck_submissions_lane")),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'done', 'failed', 'dead', 'cancelled')", name=op.f("ck_submissions_state")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_submissions")),
+        sa.UniqueConstraint("standing", name=op.f("uq_submissions_standing")),
+        sa.UniqueConstraint("submitter", "idempotency_key", name=op.f("uq_submissions_submitter_idempotency_key")),
+    )
+    with op.batch_alter_table("submissions", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_submissions_created_id"), ["created", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_submissions_run"), ["run"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_submissions_sha256_profile_sha256_rules_sha256"),
+            ["sha256", "profile_sha256", "rules_sha256"],
+            unique=False,
+        )
+        batch_op.create_index(
+            batch_op.f("ix_submissions_state_lane_created_id"), ["state", "lane", "created", "id"], unique=False
+        )
+        batch_op.create_index(batch_op.f("ix_submissions_state_lease_until"), ["state", "lease_until"], unique=False)
+
+    op.create_table(
+        "workers",
+        sa.Column("name", sa.String(length=128), nullable=False, comment="host and process of the supervisor"),
+        sa.Column("host", sa.String(length=128), nullable=False),
+        sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("started", sa.Double(), nullable=False),
+        sa.Column("seen", sa.Double(), nullable=False),
+        sa.Column("draining", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_workers")),
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("submission", sa.String(length=26), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(length=128), nullable=False),
+        sa.Column("started", sa.Double(), nullable=False),
+        sa.Column("ended", sa.Double(), nullable=True),
+        sa.Column(
+            "outcome",
+            sa.String(length=16),
+            nullable=False,
+            comment="running, done, failed, lost, late, handed-back, cancelled",
+        ),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("run", sa.String(length=32), nullable=True, comment="the bundle that it left, counting or not"),
+        sa.ForeignKeyConstraint(
+            ["submission"], ["submissions.id"], name=op.f("fk_attempts_submission"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("submission", "attempt", name=op.f("pk_attempts")),
+    )
+    op.create_table(
+        "findings",
+        sa.Column("run", sa.String(length=32), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False, comment="place in the report, from 0"),
+        sa.Column("rule", sa.String(length=64), nullable=False, comment="Sigma id"),
+        sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("level", sa.String(length=16), nullable=False),
+        sa.Column("weight", sa.String(length=16), nullable=False),
+        sa.Column("suppressed", sa.Boolean(), nullable=False),
+        sa.Column("phase", sa.String(length=16), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("attack", sa.JSON(), nullable=False, comment="ATT&CK technique ids"),
+        sa.ForeignKeyConstraint(["run"], ["runs.run"], name=op.f("fk_findings_run"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run", "position", name=op.f("pk_findings")),
+    )
+    with op.batch_alter_table("findings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_findings_name_run"), ["name", "run"], unique=False)
+        batch_op.create_index(batch_op.f("ix_findings_rule_run"), ["rule", "run"], unique=False)
+
+    op.create_table(
+        "indicators",
+        sa.Column("run", sa.String(length=32), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="domain, address, url or sha256"),
+        sa.Column("value", sa.String(length=1024), nullable=False),
+        sa.ForeignKeyConstraint(["run"], ["runs.run"], name=op.f("fk_indicators_run"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("run", "kind", "value", name=op.f("pk_indicators")),
+    )
+    with op.batch_alter_table("indicators", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_indicators_value_kind"), ["value", "kind"], unique=False)

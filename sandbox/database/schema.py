@@ -1,0 +1,105 @@
+"""The tables of the service, beside those of runs in `collector.store.schema`. Instants are UTC epoch seconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from collector.store.schema import METADATA
+
+__all__ = ["ATTEMPTS", "LANES", "METADATA", "SUBMISSIONS", "WORKERS"]
+
+SUBMISSIONS: Final = Table(
+    "submissions",
+    METADATA,
+    Column("id", String(26), primary_key=True),
+    Column("lane", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("changed", Double, nullable=False, comment="last change of state"),
+    # What to run
+    Column("package", Text, nullable=False, comment="purl; for an upload its file name"),
+    Column("upload", String(64), nullable=False, comment="sha256 of an uploaded artefact; empty for a purl"),
+    Column("artefact", String(8), nullable=False, comment="auto, wheel or sdist"),
+    Column("profile", Text, nullable=False),
+    Column("profile_sha256", String(64), nullable=False),
+    Column("rules_sha256", String(64), nullable=False),
+    Column("pod", String(16), nullable=False),
+    Column("runtime", String(64), nullable=False),
+    Column("identity", String(64), nullable=False, comment="digest of all of the above: equal for equal work"),
+    Column("standing", String(64), unique=True, comment="identity, while this row answers for it; else null"),
+    # By whom, and whom to tell
+    Column("submitter", String(128), nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("origin", String(26), comment="the submission of which this is a rerun"),
+    Column("webhook", Text, nullable=False, comment="URL that is told the end; empty for none"),
+    # How it goes
+    Column("attempt", Integer, nullable=False, comment="number of the latest attempt; 0 before the first"),
+    Column("budget", Integer, nullable=False, comment="how many attempts there may be"),
+    Column("owner", String(128), nullable=False, comment="who runs it; empty when nobody does"),
+    Column("lease_until", Double, nullable=False, comment="0 when nobody runs it"),
+    Column("cancel", Boolean, nullable=False, comment="somebody asked for its end"),
+    Column("progress", JSON, nullable=False, comment="steps and phases of the running attempt"),
+    # How it ended
+    Column("ended", Double),
+    Column("reason", Text, nullable=False),
+    Column("sha256", String(64), nullable=False, comment="of the artefact that ran; empty before"),
+    Column("run", String(32), comment="the run that counts"),
+    Column("verdict", String(16), nullable=False),
+    CheckConstraint("lane IN ('escalation', 'manual', 'sweep')", name="lane"),
+    CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'dead', 'cancelled')", name="state"),
+    UniqueConstraint("submitter", "idempotency_key"),
+    Index(None, "state", "lane", "created", "id"),
+    Index(None, "state", "lease_until"),
+    Index(None, "created", "id"),
+    Index(None, "run"),
+    Index(None, "sha256", "profile_sha256", "rules_sha256"),
+)
+
+ATTEMPTS: Final = Table(
+    "attempts",
+    METADATA,
+    Column("submission", ForeignKey(SUBMISSIONS.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("owner", String(128), nullable=False),
+    Column("started", Double, nullable=False),
+    Column("ended", Double),
+    Column("outcome", String(16), nullable=False, comment="running, done, failed, lost, late, handed-back, cancelled"),
+    Column("reason", Text, nullable=False),
+    Column("run", String(32), comment="the bundle that it left, counting or not"),
+)
+
+LANES: Final = Table(
+    "lanes",
+    METADATA,
+    Column("lane", String(16), primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changed", Double, nullable=False),
+)
+"""Only lanes that were ever paused have a row."""
+
+WORKERS: Final = Table(
+    "workers",
+    METADATA,
+    Column("name", String(128), primary_key=True, comment="host and process of the supervisor"),
+    Column("host", String(128), nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("started", Double, nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("draining", Boolean, nullable=False),
+)

@@ -1,0 +1,216 @@
+"""Attempts at a submission: claimed, kept alive, ended. Every change is a compare-and-swap on (submission, attempt).
+
+Whoever comes second finds nothing to change, and is told so: a claim that another worker made, a result of an attempt
+whose lease was lost. So exactly one result counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+from sqlalchemy import insert, select, update
+
+from sandbox.database import writing
+from sandbox.database.schema import ATTEMPTS, SUBMISSIONS
+from sandbox.submissions.model import Submission
+from sandbox.submissions.query import one, read
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """Who works at what."""
+
+    submission: str
+    number: int
+    owner: str
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt came to."""
+
+    state: Literal["done", "failed", "cancelled"]
+    reason: str = ""
+    run: str | None = None
+    sha256: str = ""
+    verdict: str = ""
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission whose lease ran out, as it is now."""
+
+    submission: Submission
+    """`queued` again, or `dead`."""
+    owner: str
+    """Who had it."""
+
+
+def claim(engine: Engine, attempt: Attempt, now: float, lease_s: float) -> Submission | None:
+    """Begin an attempt; `None` when it is not there to be had: ended, cancelled, or claimed by another."""
+    table = SUBMISSIONS.c
+    with writing(engine) as connection:
+        changed = connection.execute(
+            update(SUBMISSIONS)
+            .where(
+                table.id == attempt.submission,
+                table.state == "queued",
+                table.attempt == attempt.number - 1,
+                table.cancel.is_(False),
+            )
+            .values(
+                state="running",
+                attempt=attempt.number,
+                owner=attempt.owner,
+                lease_until=now + lease_s,
+                changed=now,
+                progress={},
+            )
+        ).rowcount
+        if not changed:
+            return None
+        connection.execute(
+            insert(ATTEMPTS),
+            {
+                "submission": attempt.submission,
+                "attempt": attempt.number,
+                "owner": attempt.owner,
+                "started": now,
+                "ended": None,
+                "outcome": "running",
+                "reason": "",
+                "run": None,
+            },
+        )
+        return one(connection, attempt.submission)
+
+
+def beat(engine: Engine, attempt: Attempt, now: float, lease_s: float, progress: dict[str, Any]) -> bool | None:
+    """Prolong the lease.
+
+    Returns:
+        Whether somebody asked for the end of the submission; `None` when the attempt is no longer ours.
+    """
+    with writing(engine) as connection:
+        row = connection.execute(
+            update(SUBMISSIONS)
+            .where(*_ours(attempt))
+            .values(lease_until=now + lease_s, progress=progress)
+            .returning(SUBMISSIONS.c.cancel)
+        ).first()
+        return None if row is None else bool(row[0])
+
+
+def finish(connection: Connection, attempt: Attempt, result: Result, now: float) -> bool:
+    """End an attempt, within the caller's transaction, in which its rows are written too.
+
+    Returns:
+        Whether the result counts. When not, the attempt was lost and is noted as `late`; the caller's rows of the run
+        are as welcome as before, since they tell what the bundle holds.
+    """
+    table = SUBMISSIONS.c
+    final = {"done": "done", "failed": "failed", "cancelled": "cancelled"}[result.state]
+    row = connection.execute(
+        update(SUBMISSIONS)
+        .where(*_ours(attempt))
+        .values(
+            state=final,
+            ended=now,
+            changed=now,
+            owner="",
+            lease_until=0.0,
+            reason=result.reason,
+            run=result.run,
+            sha256=result.sha256,
+            verdict=result.verdict,
+            standing=None,
+        )
+        .returning(table.identity)
+    ).first()
+    _end(connection, attempt, now, outcome=final if row else "late", reason=result.reason, run=result.run)
+    if row is not None and result.state == "done":
+        # From now on this one answers for its work, in place of one that was forced aside.
+        others = (table.standing == row[0], table.state.in_(("done", "failed", "dead", "cancelled")))
+        connection.execute(update(SUBMISSIONS).where(*others).values(standing=None))
+        free = ~select(table.id).where(table.standing == row[0]).correlate(None).exists()
+        connection.execute(update(SUBMISSIONS).where(table.id == attempt.submission, free).values(standing=row[0]))
+    return row is not None
+
+
+def hand_back(engine: Engine, attempt: Attempt, reason: str, now: float) -> bool:
+    """Queue a submission again because its worker has to stop; that does not count against its budget."""
+    with writing(engine) as connection:
+        changed = connection.execute(
+            update(SUBMISSIONS)
+            .where(*_ours(attempt))
+            .values(state="queued", owner="", lease_until=0.0, changed=now, budget=SUBMISSIONS.c.budget + 1)
+        ).rowcount
+        _end(connection, attempt, now, outcome="handed-back" if changed else "late", reason=reason)
+        return bool(changed)
+
+
+def lose(engine: Engine, attempt: Attempt, reason: str, now: float) -> Submission | None:
+    """Give up an attempt that went wrong: queued again, or dead when its budget is used up.
+
+    Returns:
+        The submission as it is now; `None` when the attempt was not ours any more.
+    """
+    with writing(engine) as connection:
+        return _lose(connection, attempt, reason, now)
+
+
+def lose_expired(engine: Engine, now: float) -> list[Lost]:
+    """Take back every submission whose lease ran out: its worker, or the whole host, is gone."""
+    table = SUBMISSIONS.c
+    with writing(engine) as connection:
+        rows = connection.execute(
+            select(SUBMISSIONS).where(table.state == "running", table.lease_until < now)
+        ).mappings()
+        lost = []
+        for row in [read(row) for row in rows]:
+            attempt = Attempt(submission=row.id, number=row.attempt, owner=row.owner)
+            changed = _lose(connection, attempt, f"its lease ran out: {row.owner} is gone", now)
+            if changed is not None:
+                lost.append(Lost(submission=changed, owner=row.owner))
+        return lost
+
+
+def _lose(connection: Connection, attempt: Attempt, reason: str, now: float) -> Submission | None:
+    current = one(connection, attempt.submission)
+    if current is None:
+        return None
+    if current.cancel:
+        values: dict[str, Any] = {"state": "cancelled", "ended": now, "reason": reason, "standing": None}
+    elif attempt.number < current.budget:
+        values = {"state": "queued"}
+    else:
+        said = f"given up after {attempt.number} attempts, the last one because {reason}"
+        values = {"state": "dead", "ended": now, "reason": said, "standing": None}
+    changed = connection.execute(
+        update(SUBMISSIONS).where(*_ours(attempt)).values(owner="", lease_until=0.0, changed=now, **values)
+    ).rowcount
+    if not changed:
+        return None
+    _end(connection, attempt, now, outcome="lost", reason=reason)
+    return one(connection, attempt.submission)
+
+
+def _ours(attempt: Attempt) -> tuple[Any, ...]:
+    table = SUBMISSIONS.c
+    return (
+        table.id == attempt.submission,
+        table.attempt == attempt.number,
+        table.state == "running",
+        table.owner == attempt.owner,
+    )
+
+
+def _end(  # noqa: PLR0913 - one keyword for each column
+    connection: Connection, attempt: Attempt, now: float, *, outcome: str, reason: str, run: str | None = None
+) -> None:
+    connection.execute(
+        update(ATTEMPTS)
+        .where(ATTEMPTS.c.submission == attempt.submission, ATTEMPTS.c.attempt == attempt.number)
+        .values(ended=now, outcome=outcome, reason=reason, run=run)
+    )

@@ -1,0 +1,52 @@
+"""What people do to submissions: cancel, retry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import update
+
+from sandbox.database import writing
+from sandbox.database.schema import SUBMISSIONS
+from sandbox.submissions.query import one
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from sandbox.submissions.model import Submission
+
+
+def cancel(engine: Engine, identifier: str, reason: str, now: float) -> Submission | None:
+    """Cancel what waits at once; what runs is asked to end, and ends within a heartbeat. `None`: no such submission."""
+    table = SUBMISSIONS.c
+    with writing(engine) as connection:
+        connection.execute(
+            update(SUBMISSIONS)
+            .where(table.id == identifier, table.state == "queued")
+            .values(state="cancelled", cancel=True, ended=now, changed=now, reason=reason, standing=None)
+        )
+        connection.execute(
+            update(SUBMISSIONS)
+            .where(table.id == identifier, table.state == "running")
+            .values(cancel=True, reason=reason)
+        )
+        return one(connection, identifier)
+
+
+def retry(engine: Engine, identifier: str, attempts: int, now: float) -> Submission | None:
+    """Queue a dead, failed or cancelled submission again, with so many further attempts. `None`: no such submission."""
+    table = SUBMISSIONS.c
+    with writing(engine) as connection:
+        connection.execute(
+            update(SUBMISSIONS)
+            .where(table.id == identifier, table.state.in_(("dead", "failed", "cancelled")))
+            .values(
+                state="queued",
+                cancel=False,
+                ended=None,
+                changed=now,
+                reason="",
+                budget=table.attempt + attempts,
+            )
+        )
+        return one(connection, identifier)

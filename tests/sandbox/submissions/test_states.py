@@ -1,0 +1,154 @@
+"""A submission is in one state, and one result counts."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from sandbox.database import open_database, upgrade, writing
+from sandbox.database.schema import ATTEMPTS
+from sandbox.errors import LaneFullError
+from sandbox.submissions import attempts, control
+from sandbox.submissions.attempts import Attempt, Result
+from sandbox.submissions.model import Request
+from sandbox.submissions.query import depths, get
+from sandbox.submissions.submit import submit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+REQUEST = Request(package="pkg:pypi/thing@1.0", profile="pypi", profile_sha256="a" * 64, rules_sha256="b" * 64)
+NOW = 1_800_000_000.0
+LEASE = 30.0
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    made = open_database(f"sqlite:///{tmp_path / 'database.sqlite'}")
+    upgrade(made)
+    return made
+
+
+def _claimed(engine: Engine, owner: str = "here", number: int = 1) -> Attempt:
+    identifier = submit(engine, REQUEST, NOW).submission.id
+    attempt = Attempt(submission=identifier, number=number, owner=owner)
+    assert attempts.claim(engine, attempt, NOW, LEASE)
+    return attempt
+
+
+def _finish(engine: Engine, attempt: Attempt, result: Result) -> bool:
+    with writing(engine) as connection:
+        return attempts.finish(connection, attempt, result, NOW + 9)
+
+
+def test_the_same_work_is_done_once(engine: Engine) -> None:
+    first, second = submit(engine, REQUEST, NOW), submit(engine, REQUEST, NOW + 1)
+    assert first.created
+    assert not second.created
+    assert second.submission.id == first.submission.id
+
+
+def test_other_work_is_other_work(engine: Engine) -> None:
+    submit(engine, REQUEST, NOW)
+    assert submit(engine, msgspec.structs.replace(REQUEST, rules_sha256="c" * 64), NOW).created
+    assert submit(engine, msgspec.structs.replace(REQUEST, artefact="sdist"), NOW).created
+
+
+def test_a_more_urgent_lane_lifts_what_waits(engine: Engine) -> None:
+    swept = submit(engine, msgspec.structs.replace(REQUEST, lane="sweep"), NOW)
+    lifted = submit(engine, msgspec.structs.replace(REQUEST, lane="escalation"), NOW + 1)
+    assert lifted.lifted
+    assert lifted.submission.id == swept.submission.id
+    assert depths(engine)["escalation"].queued == 1
+    assert not submit(engine, msgspec.structs.replace(REQUEST, lane="manual"), NOW + 2).lifted
+
+
+def test_force_runs_again_and_then_answers_for_the_work(engine: Engine) -> None:
+    done = Result(state="done", run="1", verdict="clean")
+    first = _claimed(engine)
+    assert _finish(engine, first, done)
+    forced = submit(engine, msgspec.structs.replace(REQUEST, force=True), NOW + 10)
+    assert forced.created
+    assert submit(engine, REQUEST, NOW + 11).submission.id == first.submission
+    again = Attempt(submission=forced.submission.id, number=1, owner="here")
+    attempts.claim(engine, again, NOW + 12, LEASE)
+    assert _finish(engine, again, done)
+    assert submit(engine, REQUEST, NOW + 13).submission.id == forced.submission.id
+
+
+def test_a_repeated_idempotency_key_gives_the_same_answer(engine: Engine) -> None:
+    keyed = msgspec.structs.replace(REQUEST, submitter="scanner", idempotency_key="k1", force=True)
+    first = submit(engine, keyed, NOW)
+    assert submit(engine, keyed, NOW + 1).submission.id == first.submission.id
+    assert submit(engine, msgspec.structs.replace(keyed, submitter="another"), NOW + 1).created
+
+
+def test_a_full_lane_refuses(engine: Engine) -> None:
+    submit(engine, REQUEST, NOW, {"manual": 1})
+    with pytest.raises(LaneFullError, match="1 submissions wait in the lane 'manual'"):
+        submit(engine, msgspec.structs.replace(REQUEST, package="pkg:pypi/other"), NOW, {"manual": 1})
+
+
+def test_one_of_many_claims_wins(engine: Engine) -> None:
+    identifier = submit(engine, REQUEST, NOW).submission.id
+    rivals = [Attempt(submission=identifier, number=1, owner=f"host-{number}") for number in range(8)]
+    with ThreadPoolExecutor(len(rivals)) as pool:
+        won = [made for made in pool.map(lambda rival: attempts.claim(engine, rival, NOW, LEASE), rivals) if made]
+    assert len(won) == 1
+
+
+def test_the_result_of_a_lost_attempt_does_not_count(engine: Engine) -> None:
+    slow = _claimed(engine, "slow")
+    [lost] = attempts.lose_expired(engine, NOW + LEASE + 1)
+    assert (lost.owner, lost.submission.state) == ("slow", "queued")
+    quick = Attempt(submission=slow.submission, number=2, owner="quick")
+    assert attempts.claim(engine, quick, NOW + 40, LEASE)
+    assert not _finish(engine, slow, Result(state="done", run="1", verdict="clean"))
+    assert attempts.beat(engine, slow, NOW + 41, LEASE, {}) is None
+    assert _finish(engine, quick, Result(state="done", run="2", verdict="malicious"))
+    row = get(engine, slow.submission)
+    assert row
+    assert (row.state, row.run, row.verdict) == ("done", "2", "malicious")
+    with engine.connect() as connection:
+        ended = connection.execute(select(ATTEMPTS.c.owner, ATTEMPTS.c.outcome).order_by(ATTEMPTS.c.attempt)).all()
+    assert [tuple(row) for row in ended] == [("slow", "late"), ("quick", "done")]
+
+
+def test_a_budget_ends_in_dead_with_the_reason(engine: Engine) -> None:
+    identifier = submit(engine, REQUEST, NOW).submission.id
+    for number in range(1, REQUEST.budget + 1):
+        attempt = Attempt(submission=identifier, number=number, owner="here")
+        assert attempts.claim(engine, attempt, NOW, LEASE)
+        attempts.lose(engine, attempt, "the tracer crashed", NOW)
+    row = get(engine, identifier)
+    assert row
+    assert row.state == "dead"
+    assert row.reason == "given up after 3 attempts, the last one because the tracer crashed"
+    retried = control.retry(engine, identifier, 1, NOW)
+    assert retried
+    assert (retried.state, retried.budget) == ("queued", 4)
+
+
+def test_a_run_that_is_handed_back_costs_nothing(engine: Engine) -> None:
+    attempt = _claimed(engine)
+    assert attempts.hand_back(engine, attempt, "the worker stops", NOW)
+    row = get(engine, attempt.submission)
+    assert row
+    assert (row.state, row.budget - row.attempt) == ("queued", REQUEST.budget)
+
+
+def test_what_waits_is_cancelled_at_once_and_what_runs_at_its_next_heartbeat(engine: Engine) -> None:
+    waiting = submit(engine, REQUEST, NOW).submission.id
+    cancelled = control.cancel(engine, waiting, "not needed", NOW)
+    assert cancelled
+    assert cancelled.state == "cancelled"
+    running = _claimed(engine)
+    assert attempts.beat(engine, running, NOW, LEASE, {}) is False
+    control.cancel(engine, running.submission, "not needed", NOW)
+    assert attempts.beat(engine, running, NOW, LEASE, {}) is True
