@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_NAMES: Final = 4096
 """Most different names that are joined with others; a run that asks for more says so in its limits."""
 _MAX_DEPTH: Final = 8
-_NUMBER: Final = r"[a-z]?(\d{1,5})"
+_NUMBER: Final = r"[A-Za-z]?(\d{1,5})"
 _LABEL: Final = re.compile(_NUMBER)
 """A label that only numbers the piece: `0.`, `p12.`."""
 _BEFORE: Final = re.compile(_NUMBER + "[-_]")
@@ -54,7 +54,7 @@ def joins(names: Sequence[str]) -> Iterator[Join]:
     for name in names[:MAX_NAMES]:
         labels = tuple(name.split("."))
         for depth in range(2, min(len(labels), _MAX_DEPTH + 2)):
-            groups.setdefault(labels[-depth:], []).append((name, labels[:-depth]))
+            groups.setdefault(tuple(map(str.lower, labels[-depth:])), []).append((name, labels[:-depth]))
     seen: set[str] = set()
     for members in groups.values():
         for reading in _READINGS:

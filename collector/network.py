@@ -120,8 +120,8 @@ class Explainer:
 
     def events(self) -> list[AnyEvent]:
         """Give one event for each question, hello, request and payload, in no particular order."""
-        names = self._scanner.scan_labels([located.record.name for located in self._log.dns])
-        hellos = self._scanner.scan_labels([located.record.sni.lower() for located in self._log.tls])
+        names = self._scanner.scan_labels([located.record.sent or located.record.name for located in self._log.dns])
+        hellos = self._scanner.scan_labels([located.record.sni for located in self._log.tls])
         http, datagrams = self._log.http, self._log.datagrams
         raw = [located for located in self._log.raw if located.record.size or located.record.payload]
         return [

@@ -26,6 +26,8 @@ class DnsRecord(Record, frozen=True, kw_only=True, tag="dns"):
     """`udp` or `tcp`."""
     name: str
     """Lower case, without the final dot; bytes outside printable ASCII as `\\xNN`."""
+    sent: str = ""
+    """The name with its capitals, where it was sent with any: they carry a part of what base64 says."""
     qtype: str
     """`A`, `AAAA`, `TXT`, ... or `TYPE65`."""
     rcode: str = "NOERROR"

@@ -7,6 +7,7 @@ they stand, all at once (`match`). What plausibly is encoded is then decoded and
 
 from __future__ import annotations
 
+import string
 from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -32,6 +33,7 @@ MESSAGE_BUDGET: Final = 16 << 20
 """Bytes that may be made of one message while it is decoded."""
 RUN_BUDGET: Final = 128 << 20
 """Bytes that may be made of all messages of a run."""
+_SMALL: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _MOST_HITS: Final = 1000
 """Places of each `name/encoding` that are noted in one message: more prove nothing more."""
 
@@ -125,17 +127,17 @@ class BaitScanner:
         """Find baits in DNS names: in one name, or cut in pieces over many names below one parent.
 
         Args:
-            names: The names asked for in the order of asking, lower case, repetitions included.
+            names: The names asked for in the order of asking, as they were sent, repetitions included.
 
         Returns:
             For each name, in the same order, the sorted `name/encoding` of the baits it carried (a part of).
         """
-        found: dict[str, set[str]] = {name: set(self.scan(name.encode())) for name in dict.fromkeys(names)}
+        found = {name: {label for form in _forms(name) for label in self.scan(form)} for name in dict.fromkeys(names)}
         for join in joins(tuple(found)):
-            text = join.text.encode()
-            folded = (Hit(_label(match.needle, ()), match.start, match.end) for match in self._folded.matches(text))
-            for hit in (*folded, *self.hits(text)):
-                for name in join.owners(len(text[: hit.start].decode()), len(text[: hit.end].decode())):
+            *_, lowered = forms = _forms(join.text)
+            folded = (Hit(_label(match.needle, ()), match.start, match.end) for match in self._folded.matches(lowered))
+            for hit in (*folded, *(hit for text in forms for hit in self.hits(text))):
+                for name in join.owners(len(lowered[: hit.start].decode()), len(lowered[: hit.end].decode())):
                     found[name].add(hit.label)
         return tuple(tuple(sorted(found[name])) for name in names)
 
@@ -193,6 +195,11 @@ class BaitScanner:
 
 def _label(needle: Needle, chain: Chain) -> str:
     return f"{needle.name}/{'+'.join((*chain, *needle.chain)) or 'plain'}"
+
+
+def _forms(name: str) -> tuple[bytes, ...]:
+    """A name as it was sent, and last in small letters, which keep their places: once where that is the same."""
+    return tuple(dict.fromkeys((name.encode(), name.translate(_SMALL).encode())))
 
 
 def _folded(needle: Needle) -> Needle:

@@ -50,6 +50,7 @@ class NameServer:
                     peer_port=peer_port,
                     transport=transport,
                     name=question.name,
+                    sent=question.sent if question.sent != question.name else "",
                     qtype=wire.type_name(question.qtype),
                     rcode=wire.RCODES[status],
                     answers=(value,) if value else (),

@@ -27,6 +27,8 @@ class Question(msgspec.Struct, frozen=True):
 
     name: str
     """Lower case, without the final dot; bytes outside printable ASCII (and a dot inside a label) as `\\xNN`."""
+    sent: str
+    """The same with its capitals."""
     qtype: int
     qclass: int
     labels: tuple[bytes, ...]
@@ -75,7 +77,9 @@ def parse_query(data: bytes) -> Query:
             raise ValueError("the question ends early")
         qtype, qclass = struct.unpack_from("!2H", data, at)
         at += 4
-        questions.append(Question(".".join(map(_label_text, labels)), qtype, qclass, labels))
+        sent = ".".join(map(_label_text, labels))
+        name = ".".join(_label_text(label.lower()) for label in labels)
+        questions.append(Question(name, sent, qtype, qclass, labels))
     return Query(ident, flags, tuple(questions))
 
 
@@ -126,9 +130,7 @@ def _labels(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
 
 
 def _label_text(label: bytes) -> str:
-    return "".join(
-        chr(byte) if byte in _PRINTABLE and byte not in b".\\" else f"\\x{byte:02x}" for byte in label.lower()
-    )
+    return "".join(chr(byte) if byte in _PRINTABLE and byte not in b".\\" else f"\\x{byte:02x}" for byte in label)
 
 
 def _wire(labels: tuple[bytes, ...]) -> bytes:

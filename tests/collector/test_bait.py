@@ -137,6 +137,18 @@ def test_base64_in_names_is_found_in_lower_case() -> None:
     assert SCANNER.scan_labels(names) == (("aws/base64",),)
 
 
+def test_what_base64_says_of_compressed_bytes_is_found_where_names_keep_their_capitals() -> None:
+    text = base64.urlsafe_b64encode(zlib.compress(KEY.encode())).decode().rstrip("=")
+    names = [f"{text[at : at + 20]}.Evil.Test" for at in range(0, len(text), 20)]
+    assert SCANNER.scan_labels(names) == (("aws/base64+zlib",),) * len(names)
+    assert SCANNER.scan_labels([name.lower() for name in names]) == ((),) * len(names)
+
+
+def test_names_below_one_parent_belong_together_however_it_is_written() -> None:
+    text = KEY.encode().hex()
+    assert SCANNER.scan_labels([f"{text[:50]}.evil.test", f"{text[50:].upper()}.EVIL.test"]) == (("aws/hex",),) * 2
+
+
 def test_names_out_of_order_are_joined_by_their_numbers() -> None:
     text = KEY.encode().hex()
     names = [f"{i}-{text[i * 16 : i * 16 + 16]}.evil.test" for i in (3, 0, 4, 1, 2)]

@@ -71,3 +71,8 @@ def test_addresses_are_unique_and_given_again_at_the_very_end() -> None:
     assert book.name(first) == "one-more.test"
     assert book.address("first.test") == "198.18.0.2"
     assert book.address("localhost") == "127.0.0.1"
+
+
+def test_capitals_are_kept_beside_the_name() -> None:
+    [question] = wire.parse_query(QUERY[:12] + b"\x04QuIt\x04Test\x00\x00\x01\x00\x01").questions
+    assert (question.name, question.sent) == ("quit.test", "QuIt.Test")
