@@ -65,6 +65,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     image: str
     """Digest of the image."""
     pod: str
+    runtime: str = ""
+    """The container runtime; empty for the embedded pod."""
     recorded: tuple[Recorded, ...]
     shapes: tuple[str, ...]
     """Sorted."""

@@ -34,7 +34,7 @@ def record(
 
     Args:
         profile: Whose image and phases.
-        pod: Where they run; the baseline is for this kind of pod.
+        pod: Where they run; the baseline is for this kind of pod and its runtime.
         settings: Where the baseline is kept. The bundles of these runs are not.
         told: Called with one line for each package.
         names: Which empty packages.
@@ -63,10 +63,11 @@ def record(
         schema=SCHEMA,
         image=manifest.image.digest,
         pod=manifest.isolation.pod,
+        runtime=manifest.isolation.runtime,
         recorded=tuple(recorded),
         shapes=tuple(sorted(shapes - {""})),
     )
-    path = baselines.path(settings.cache, baseline.image, baseline.pod)
+    path = baselines.path(settings.cache, baseline.image, manifest.isolation)
     path.parent.mkdir(parents=True, exist_ok=True)
     scrap = path.with_suffix(".partial")
     scrap.write_bytes(msgspec.json.encode(baseline))

@@ -130,7 +130,7 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
         evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile)
         progress.step("sealing the evidence")
         return _seal(
-            this, evidence, bundle, baselines.find(settings.cache, this.image.image.digest, evidence.isolation.pod)
+            this, evidence, bundle, baselines.find(settings.cache, this.image.image.digest, evidence.isolation)
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from collector.manifest import Isolation
 from sandbox import baselines, empty_packages
 from sandbox.baseline_commands import record
 from sandbox.pod.choose import Wanted
@@ -45,8 +46,11 @@ def run_quiet_wheel(fumehood: Fumehood, cache: Path) -> dict[str, Any]:
 def test_a_quiet_wheel_is_mostly_as_an_empty_one(fumehood: Fumehood, base_image: BaseImage, cache: Path) -> None:
     settings = msgspec.structs.replace(Settings.from_environment(os.environ), cache=cache)
     told: list[str] = []
+    here = Isolation(pod="bubblewrap", kernel="", outer_user="root", uid_ranges=1)
     path = record(load_profile("pypi"), Wanted(), settings, told.append, (empty_packages.WHEEL,))
-    assert baselines.find(cache, base_image.image.digest, "bubblewrap") == path.read_bytes()
+    assert baselines.find(cache, base_image.image.digest, here) == path.read_bytes()
+    other = msgspec.structs.replace(here, pod="docker", runtime="runsc")
+    assert baselines.find(cache, base_image.image.digest, other) is None
     assert len(told) == 1
     assert "failed" not in told[0]
 
