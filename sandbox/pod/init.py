@@ -167,8 +167,12 @@ def _process_one(plan: InitPlan) -> int:
 
 
 def _list_dropped(plan: InitPlan, order: DroppedOrder) -> int:
-    """Have a child list what the package left; its pidfd, or -1 when it has ended already."""
-    child = os.fork()
+    """Have a child list what the package left; its pidfd, or -1 when it has ended already or cannot be had."""
+    try:
+        child = os.fork()
+    except OSError:
+        # Out of processes or memory. The pod is still to be ended in order; a list that is not there is told.
+        return -1
     if child:
         try:
             return os.pidfd_open(child)

@@ -254,10 +254,12 @@ class DockerPod:
 
     def list_dropped(self, site_packages: str, settled: float) -> None:
         """See `Pod.list_dropped`."""
-        for phase in self._phases:
-            phase.end()
-        if self._tracee is not None:
-            self._tracee.list_dropped(site_packages, settled, self._directory / dropped.FILE)
+        # An engine that fails now costs the list, whose want is told, and not the evidence of the phases.
+        with contextlib.suppress(PodError):
+            for phase in self._phases:
+                phase.end()
+            if self._tracee is not None:
+                self._tracee.list_dropped(site_packages, settled, self._directory / dropped.FILE)
 
     def stop(self) -> tuple[str, ...]:
         """End everything; see `Pod.stop`."""
