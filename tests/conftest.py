@@ -10,12 +10,30 @@ from hypothesis import settings as hypothesis_settings
 
 from sandbox import images
 from sandbox.settings import Settings
+from tests.servers.fixtures import (
+    database_url,
+    own_postgresql,
+    postgresql,
+    postgresql_url,
+    redis_server,
+    start_redis,
+)
 from tests.side_by_side import pytest_collection_modifyitems, pytest_runtest_protocol, pytest_xdist_make_scheduler
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
+__all__ = [
+    "database_url",
+    "own_postgresql",
+    "postgresql",
+    "postgresql_url",
+    "pytest_collection_modifyitems",
+    "pytest_runtest_protocol",
+    "pytest_xdist_make_scheduler",
+    "redis_server",
+    "start_redis",
+]
 
 # No test is timed. CI tries the same examples each time, so that a red run is a change's fault; people explore.
 hypothesis_settings.register_profile("ci", deadline=None, derandomize=True)
