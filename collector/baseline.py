@@ -13,6 +13,7 @@ import msgspec
 
 from collector.actors import INSTALLER
 from collector.errors import BundleError
+from collector.events import ResourceSample
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -107,6 +108,9 @@ class Shaper:
             return ""
         actor = "dependency" if event.actor.startswith("dependency:") else event.actor
         words = [event.phase, actor, str(type(event).__struct_config__.tag)]
+        if isinstance(event, ResourceSample):
+            # How much is never twice the same.
+            return " ".join(words)
         if getattr(event, "role", "") == "registry":
             # Which pages and files it asks for is what makes a package another one.
             return " ".join([*words, "role=registry", event.errno])

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from collector.events import ResourceSample, Source
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from collector.manifest import Phase
 
@@ -70,6 +72,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
     phases: dict[str, ResourceReport]
     """By phase, for phases with a sample."""
+    events: tuple[ResourceSample, ...] = ()
+    """One for each point of the curves, in order of time."""
     unparsed: int = 0
     """Lines that are no sample, or of no phase of this run."""
 
@@ -78,14 +82,16 @@ class _Adding:
     """Adds up one phase's samples in memory that does not grow with their number."""
 
     def __init__(self, phase: Phase) -> None:
+        self._phase = phase.name
         self._started = phase.started
         self._part = max(phase.ended - phase.started, 0.0) / POINTS
         self._peaks: dict[str, int] = {}
         self._cpu = 0.0
         self._samples = 0
         self._curve: dict[int, CurvePoint] = {}
+        self._lines: dict[int, int] = {}
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: Sample, line: int) -> None:
         self._samples += 1
         self._cpu = max(self._cpu, sample.cpu_seconds)
         for name in ("rss_bytes", "processes", "read_bytes", "written_bytes"):
@@ -102,6 +108,7 @@ class _Adding:
             processes=max(sample.processes, before.processes if before else 0),
             cpu_seconds=max(round(sample.cpu_seconds, 3), before.cpu_seconds if before else 0.0),
         )
+        self._lines[number] = line
 
     def report(self) -> ResourceReport:
         return ResourceReport(
@@ -113,6 +120,21 @@ class _Adding:
             written_bytes=self._peaks["written_bytes"],
             curve=tuple(self._curve[number] for number in sorted(self._curve)),
         )
+
+    def events(self) -> Iterator[ResourceSample]:
+        """The points of the curve as events, each with the last line that it rests on."""
+        before = CurvePoint(seconds=0.0, rss_bytes=0, processes=0, cpu_seconds=0.0)
+        for number, point in sorted(self._curve.items()):
+            yield ResourceSample(
+                ts=self._started + point.seconds,
+                phase=self._phase,
+                source=Source(RESOURCES, self._lines[number]),
+                processes=point.processes,
+                rss_bytes=point.rss_bytes,
+                cpu_ms=round(max(point.cpu_seconds - before.cpu_seconds, 0.0) * 1000),
+                wall_ms=round((point.seconds - before.seconds) * 1000),
+            )
+            before = point
 
 
 def read_samples(lines: Iterable[bytes], phases: Sequence[Phase]) -> Resources:
@@ -129,7 +151,7 @@ def read_samples(lines: Iterable[bytes], phases: Sequence[Phase]) -> Resources:
     known = {phase.name: phase for phase in phases}
     adding: dict[str, _Adding] = {}
     unparsed = 0
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         try:
             sample = decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -140,5 +162,10 @@ def read_samples(lines: Iterable[bytes], phases: Sequence[Phase]) -> Resources:
             continue
         if sample.phase not in adding:
             adding[sample.phase] = _Adding(known[sample.phase])
-        adding[sample.phase].add(sample)
-    return Resources(phases={name: part.report() for name, part in adding.items()}, unparsed=unparsed)
+        adding[sample.phase].add(sample, number)
+    points = (event for part in adding.values() for event in part.events())
+    return Resources(
+        phases={name: part.report() for name, part in adding.items()},
+        events=tuple(sorted(points, key=lambda event: event.ts)),
+        unparsed=unparsed,
+    )

@@ -21,7 +21,7 @@ from collector.resources import RESOURCES, Resources, read_samples
 from collector.syscalls import Trace, TraceCounts, read_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from collector.eventlog import Ordering
     from collector.manifest import Bait, Manifest
@@ -90,13 +90,14 @@ def build(bundle: Evidence) -> Timeline:
     table, traces = _traces(bundle)
     has_gateway = bundle.has(gateway.GATEWAY)
     log = gateway.read(bundle.lines(gateway.GATEWAY)) if has_gateway else gateway.GatewayLog()
-    samples = bundle.lines(RESOURCES) if bundle.has(RESOURCES) else ()
+    resources = read_samples(bundle.lines(RESOURCES) if bundle.has(RESOURCES) else (), manifest.phases)
     sends = [send for trace in traces.values() for send in trace.sends]
     connects = [event for trace in traces.values() for event in trace.connects]
     scanner = BaitScanner(bundle.bait)
     explainer = Explainer(log, manifest, scanner, connects, sends)
     answered = sorted(explainer.events(), key=lambda event: event.ts)
-    streams = [*(_named(trace.order, explainer, scanner) for trace in traces.values()), iter([answered])]
+    streams: list[Iterable[list[AnyEvent]]] = [_named(trace.order, explainer, scanner) for trace in traces.values()]
+    streams += [answered], [[*resources.events]]
     processes = table.build()
     events = EventLog(attribute(merged(streams), processes, manifest))
     left = (
@@ -114,7 +115,7 @@ def build(bundle: Evidence) -> Timeline:
         gateway_unparsed=log.unparsed,
         gateway_limits=explainer.limits(),
         gateway_hits=limits.by_phase(log.losses, manifest.phases),
-        resources=read_samples(samples, manifest.phases),
+        resources=resources,
     )
 
 

@@ -18,7 +18,14 @@ from collector.events.files import (
     FileRename,
     FileWrite,
 )
-from collector.events.kernel import KernelCall, MemoryExec, MemoryFile, MountChange, NamespaceChange
+from collector.events.kernel import (
+    KernelCall,
+    MemoryExec,
+    MemoryFile,
+    MountChange,
+    NamespaceChange,
+    ResourceSample,
+)
 from collector.events.network import (
     DnsQuery,
     HttpRequest,
@@ -59,6 +66,7 @@ AnyEvent: TypeAlias = (
     | NamespaceChange
     | MountChange
     | KernelCall
+    | ResourceSample
     | NetworkConnect
     | NetworkListen
     | NetworkAccept
@@ -100,6 +108,7 @@ __all__ = [
     "ProcessExit",
     "ProcessSignal",
     "ProcessStart",
+    "ResourceSample",
     "Source",
     "TlsHello",
 ]

@@ -1,4 +1,4 @@
-"""Events of memory, namespaces, mounts, and of system calls without a kind of their own."""
+"""Events of memory, namespaces and mounts, of calls without a kind of their own, and of what the machine gave."""
 
 from __future__ import annotations
 
@@ -59,3 +59,16 @@ class KernelCall(Event, frozen=True, kw_only=True, tag="kernel.call"):
     args: str = ""
     """As the tracer printed them. Of a call refused by a signal: what the signal says, with the filter's reason as
     `si_errno`."""
+
+
+class ResourceSample(Event, frozen=True, kw_only=True, tag="resource.sample"):
+    """What all processes of a phase together used in a part of its time; at most 60 parts a phase."""
+
+    processes: int = 0
+    """The most that were alive at one moment."""
+    rss_bytes: int = 0
+    """The most resident memory at one moment; a page that several share is counted for each."""
+    cpu_ms: int = 0
+    """Processor time in this part, milliseconds."""
+    wall_ms: int = 0
+    """Wall-clock time since the part before for which there is an event, or the phase's start, milliseconds."""

@@ -241,5 +241,16 @@ CATEGORIES: tuple[Category, ...] = (
         (*_CALL, field("Root", "root", "user or group 0, or a capability, was asked for")),
         ours=True,
     ),
+    Category(
+        "resource_sample",
+        (ev.ResourceSample,),
+        (
+            field("Processes", "processes", "the most that were alive at one moment"),
+            field("ResidentBytes", "rss_bytes", "the most resident memory at one moment"),
+            field("ProcessorTime", "cpu_ms", "processor time in this part of the phase, milliseconds"),
+            field("WallTime", "wall_ms", "wall-clock time of this part, milliseconds"),
+        ),
+        ours=True,
+    ),
     Category(EVERY_EVENT, KINDS, (), ours=True),
 )

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.bundle import Bundle
+from collector.events import ResourceSample, Source
 from collector.resources import POINTS, Resources, Sample, read_samples
 from collector.timeline import build
 from tests.collector.bundles import START, compressed, make_phases, write_bundle
@@ -109,9 +110,20 @@ def test_any_samples_are_bounded_and_counted(samples: list[Sample]) -> None:
     assert read(*samples) == found
 
 
+def test_the_points_of_a_curve_are_events_that_name_their_line() -> None:
+    samples = [sample(0.05, cpu_seconds=1), sample(0.06, cpu_seconds=1.5), sample(5, cpu_seconds=2, processes=3)]
+    first, last = read(*samples).events
+    assert (first.source, first.cpu_ms) == (Source("resources.jsonl.zst", 2), 1500)
+    assert (last.source, last.cpu_ms, last.processes) == (Source("resources.jsonl.zst", 3), 500, 3)
+    assert first.wall_ms + last.wall_ms == round((last.ts - BEGUN["install"]) * 1000)
+
+
 def test_a_bundle_without_samples_and_one_with(tmp_path: Any) -> None:
     assert build(Bundle.open(write_bundle(tmp_path / "none"))).resources == Resources(phases={})
     lines = compressed(msgspec.json.encode(sample(1, rss_bytes=7)) + b"\nnonsense\n")
-    found = build(Bundle.open(write_bundle(tmp_path / "some", extra={"resources.jsonl.zst": lines}))).resources
+    timeline = build(Bundle.open(write_bundle(tmp_path / "some", extra={"resources.jsonl.zst": lines})))
+    found = timeline.resources
     assert (found.phases["install"].peak_rss_bytes, found.unparsed) == (7, 1)
+    [event] = [event for event in timeline.events if isinstance(event, ResourceSample)]
+    assert (event.rss_bytes, event.source) == (7, Source("resources.jsonl.zst", 1))
     assert sample(0).ts > START
