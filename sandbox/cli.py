@@ -14,6 +14,7 @@ from sandbox.image_cli import image as image_group
 from sandbox.pod_options import POD, RUNTIME, runtime_for
 from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
+from sandbox.service_cli import serve, token
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -241,6 +242,8 @@ def replay(
 
 cli.add_command(rules_group)
 cli.add_command(image_group)
+cli.add_command(serve)
+cli.add_command(token)
 
 
 @cli.group()

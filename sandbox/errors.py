@@ -35,3 +35,7 @@ class DatabaseUnavailableError(SandboxError):
 
 class LaneFullError(SandboxError):
     """Too much waits already: the same request may be taken later."""
+
+
+class TokenError(UsageError):
+    """A token cannot be made or revoked as asked."""

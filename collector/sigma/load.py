@@ -38,15 +38,28 @@ def load_rules(directory: Path) -> RuleSet:
             not do what they say. The message names file, place and remedy.
     """
     files = dict(_files(directory))
-    digest = hashlib.sha256()
-    for name, content in files.items():
-        digest.update(f"{name}\0{len(content)}\0".encode() + content)
     lists = {_list_name(name): load_list(name, content) for name, content in files.items() if _is_list(name)}
     rules = [rule for name, content in files.items() if not _is_list(name) for rule in load_rule(name, content, lists)]
     if not rules:
         raise RuleError(f"{directory}: there are no rules below this directory; name one that has *.yml files")
     _refuse_duplicates(rules)
-    return RuleSet(tuple(rules), digest.hexdigest())
+    return RuleSet(tuple(rules), _digest(files))
+
+
+def rules_digest(directory: Path) -> str:
+    """Return the digest that the rules below a directory have once they are loaded; they are not.
+
+    Raises:
+        RuleError: A file cannot be read.
+    """
+    return _digest(dict(_files(directory)))
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, content in files.items():
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def load_each(directory: Path) -> tuple[tuple[Rule, ...], tuple[RuleError, ...]]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from collector.store.schema import METADATA
 
-__all__ = ["ATTEMPTS", "LANES", "METADATA", "SUBMISSIONS", "WORKERS"]
+__all__ = ["ATTEMPTS", "DELIVERIES", "LANES", "METADATA", "SUBMISSIONS", "TOKENS", "WORKERS"]
 
 SUBMISSIONS: Final = Table(
     "submissions",
@@ -103,3 +103,36 @@ WORKERS: Final = Table(
     Column("seen", Double, nullable=False),
     Column("draining", Boolean, nullable=False),
 )
+
+TOKENS: Final = Table(
+    "tokens",
+    METADATA,
+    Column("id", String(26), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True, comment="of the secret, which is kept nowhere"),
+    Column("name", String(64), nullable=False, comment="who submits; several tokens may share it, to change them"),
+    Column("role", String(16), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, comment="null for never"),
+    Column("used", Double, comment="last use, to the minute"),
+    Column("revoked", Double),
+    CheckConstraint("role IN ('submit', 'analyst', 'admin')", name="role"),
+)
+
+DELIVERIES: Final = Table(
+    "deliveries",
+    METADATA,
+    Column("id", String(26), primary_key=True),
+    Column("submission", ForeignKey(SUBMISSIONS.c.id, ondelete="CASCADE"), nullable=False),
+    Column("event", String(32), nullable=False, comment="e.g. submission.done"),
+    Column("url", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created", Double, nullable=False),
+    Column("attempts", Integer, nullable=False, comment="how often it was tried"),
+    Column("due", Double, nullable=False, comment="not tried before; while it is tried, when another may take it"),
+    Column("ended", Double),
+    Column("reason", Text, nullable=False, comment="why the latest attempt failed"),
+    CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
+    Index(None, "state", "due"),
+    Index(None, "submission"),
+)
+"""Webhooks: what is to be told, committed together with what it tells."""

@@ -98,6 +98,17 @@ def resolve(  # noqa: PLR0913 - one keyword for each thing that decides
         raise IntakeError(f"the package index cannot be asked: {error}; check pip's configuration") from error
 
 
+def normalise(text: str) -> str:
+    """A purl as it is written everywhere: the same text for the same package. Nothing is asked of the index.
+
+    Raises:
+        IntakeError: It is not the purl of a package that we can run.
+    """
+    purl = _purl(text)
+    version = str(_version(purl.version)) if purl.version else None
+    return PackageURL("pypi", None, canonicalize_name(purl.name), version).to_string()
+
+
 def fetch(purl: PackageURL, choice: Choice, source: Source, directory: Path, target: Target) -> Artefact:
     """Fetch and check one artefact of the index.
 

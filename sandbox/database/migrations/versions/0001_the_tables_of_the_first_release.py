@@ -127,6 +127,25 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_submissions_state_lease_until"), ["state", "lease_until"], unique=False)
 
     op.create_table(
+        "tokens",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False, comment="of the secret, which is kept nowhere"),
+        sa.Column(
+            "name",
+            sa.String(length=64),
+            nullable=False,
+            comment="who submits; several tokens may share it, to change them",
+        ),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("expires", sa.Double(), nullable=True, comment="null for never"),
+        sa.Column("used", sa.Double(), nullable=True, comment="last use, to the minute"),
+        sa.Column("revoked", sa.Double(), nullable=True),
+        sa.CheckConstraint("role IN ('submit', 'analyst', 'admin')", name=op.f("ck_tokens_role")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_tokens_sha256")),
+    )
+    op.create_table(
         "workers",
         sa.Column("name", sa.String(length=128), nullable=False, comment="host and process of the supervisor"),
         sa.Column("host", sa.String(length=128), nullable=False),
@@ -156,6 +175,30 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("submission", "attempt", name=op.f("pk_attempts")),
     )
+    op.create_table(
+        "deliveries",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("submission", sa.String(length=26), nullable=False),
+        sa.Column("event", sa.String(length=32), nullable=False, comment="e.g. submission.done"),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False, comment="how often it was tried"),
+        sa.Column(
+            "due", sa.Double(), nullable=False, comment="not tried before; while it is tried, when another may take it"
+        ),
+        sa.Column("ended", sa.Double(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False, comment="why the latest attempt failed"),
+        sa.CheckConstraint("state IN ('pending', 'delivered', 'failed')", name=op.f("ck_deliveries_state")),
+        sa.ForeignKeyConstraint(
+            ["submission"], ["submissions.id"], name=op.f("fk_deliveries_submission"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+    )
+    with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_deliveries_state_due"), ["state", "due"], unique=False)
+        batch_op.create_index(batch_op.f("ix_deliveries_submission"), ["submission"], unique=False)
+
     op.create_table(
         "findings",
         sa.Column("run", sa.String(length=32), nullable=False),

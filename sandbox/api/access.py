@@ -1,0 +1,73 @@
+"""Who asks, and whether they may."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Final
+
+import structlog
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from sandbox import tokens
+from sandbox.api.problems import ProblemError
+from sandbox.api.service import ServiceNeeded
+from sandbox.tokens import ROLES, Role
+
+BEARER: Final = HTTPBearer(
+    auto_error=False, scheme_name="token", description="A token that `fumehood token create` printed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        """Whether the caller has at least this role."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+class Requires:
+    """Lets nobody below a role in; the test of access finds it on every endpoint."""
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+
+    def __call__(
+        self,
+        request: Request,
+        service: ServiceNeeded,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)],
+    ) -> Caller:
+        """The caller.
+
+        Raises:
+            ProblemError: Nobody is known to have sent this (401), or their role is too low (403).
+        """
+        token = tokens.find(service.engine, credentials.credentials, service.clock()) if credentials else None
+        if token is None:
+            said = "the token is unknown, expired or revoked" if credentials else "a token is needed"
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                "unauthorised",
+                f"{said}; send `Authorization: Bearer TOKEN` (`fumehood token create` makes one)",
+                headers={"WWW-Authenticate": 'Bearer realm="fumehood"'},
+            )
+        caller = Caller(token.name, token.role)
+        structlog.contextvars.bind_contextvars(caller=caller.name)
+        request.state.caller = caller
+        if not caller.may(self.role):
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN, "forbidden", f"this needs the role {self.role!r}; the token has {token.role!r}"
+            )
+        return caller
+
+
+Submitter = Annotated[Caller, Depends(Requires("submit"))]
+Analyst = Annotated[Caller, Depends(Requires("analyst"))]
+Admin = Annotated[Caller, Depends(Requires("admin"))]

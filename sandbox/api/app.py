@@ -1,0 +1,49 @@
+"""The application: its parts put together."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from sandbox import versions
+from sandbox.api import health, problems, submissions
+from sandbox.api.bounds import Bounds
+from sandbox.api.service import Service
+
+PREFIX: Final = "/api/v1"
+_UPLOADS: Final = frozenset({f"{PREFIX}/submissions/upload"})
+_FORM_BYTES: Final = 64 * 1024
+"""What a form adds to the file in it."""
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application of a service. Pages of documentation that load scripts from elsewhere are not offered."""
+    app = FastAPI(
+        title="fumehood", docs_url=None, redoc_url=None, openapi_url=f"{PREFIX}/openapi.json", redirect_slashes=False
+    )
+    app.state.service = service
+    api = APIRouter(prefix=PREFIX)
+    for part in (submissions, health):
+        api.include_router(part.ROUTER)
+    app.include_router(api)
+    problems.install(app)
+    upload = (service.configuration.api.upload_mb << 20) + _FORM_BYTES
+    app.add_middleware(Bounds, uploads=_UPLOADS, max_upload=upload)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    return app
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title="fumehood",
+            version=versions.fumehood(),
+            summary="Runs packages in sealed pods and says what they did",
+            routes=app.routes,
+        )
+        problems.describe(document)
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,65 @@
+"""What the endpoints work with, made once when the server starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from sqlalchemy import Engine
+
+from collector.sigma.load import rules_digest
+from sandbox.config import Configuration
+from sandbox.database import open_database
+from sandbox.profile import Profile, load_profile
+from sandbox.resources import rules_directory
+from sandbox.submissions.model import Submission
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Everything that a request may need."""
+
+    configuration: Configuration
+    engine: Engine
+    profiles: Mapping[str, Profile]
+    """Those that may be asked for, by name; the first is the default."""
+    rules_sha256: str
+    enqueue: Callable[[Submission], None]
+    """Tells workers of a committed submission; never raises, since the reconciler finds what it missed."""
+    clock: Callable[[], float] = time.time
+    """UTC seconds since the epoch."""
+    stopping: Callable[[], bool] = bool
+    """Whether the server is about to end: streams do not keep it."""
+
+
+def open_service(configuration: Configuration, stopping: Callable[[], bool] = bool) -> Service:
+    """Load what the endpoints need. Nothing is asked of database and queue yet.
+
+    Raises:
+        SandboxError: The configuration names a database or a profile that cannot be.
+        RuleError: The shipped rules cannot be read.
+    """
+    profiles = [load_profile(name) for name in configuration.worker.profiles]
+    return Service(
+        configuration=configuration,
+        engine=open_database(configuration.database),
+        profiles={profile.name: profile for profile in profiles},
+        rules_sha256=rules_digest(rules_directory()),
+        enqueue=_leave_to_reconciler,
+        stopping=stopping,
+    )
+
+
+def _leave_to_reconciler(submission: Submission) -> None:
+    """The row is committed, which is what counts."""
+
+
+def of(request: Request) -> Service:
+    """The service of the application that a request came to."""
+    return cast("Service", request.app.state.service)
+
+
+ServiceNeeded = Annotated[Service, Depends(of)]
