@@ -139,17 +139,13 @@ class Ordering:
         """
         self.pending: list[AnyEvent] = []
         """The latest events, in any order. New ones are added here."""
-        self._run = run
+        self.run = run
+        """At so many of them it is time to `settle`."""
         self._until = -math.inf
         """Moment of the last event that was settled in time."""
         self._late: list[AnyEvent] = []
         """Events from before it: of calls that returned late. Among others they would make runs overlap."""
         self._runs: list[_Run] = []
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to `settle`."""
-        return len(self.pending) >= self._run
 
     def settle(self) -> None:
         """Put in order and pack what is pending."""
@@ -159,7 +155,7 @@ class Ordering:
         if events:
             self._until = events[-1].ts
             self._runs.append(_Run.of(events))
-        if len(late) >= self._run:
+        if len(late) >= self.run:
             self._runs.append(_Run.of(late))
             self._late = []
 

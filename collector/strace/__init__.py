@@ -3,7 +3,7 @@
 Made for `strace -f -ttt -yy --decode-pids=pidns -s N -o FILE` on x86_64 Linux (strace 6.x).
 """
 
-from collector.strace.items import Call, Exit, Item, Note, Signal, Unparsed
+from collector.strace.items import Call, Exit, Item, Note, Opening, Said, Signal, Unparsed
 from collector.strace.reader import parse
 from collector.strace.values import Argument, Descriptor, Group, Text, Value, Word, parse_arguments
 
@@ -15,6 +15,8 @@ __all__ = [
     "Group",
     "Item",
     "Note",
+    "Opening",
+    "Said",
     "Signal",
     "Text",
     "Unparsed",

@@ -36,11 +36,11 @@ CALL: Final = re.compile(_NAME + rb"\((" + ARGUMENTS + rb")\) += " + _RESULT + r
 """Name, arguments, unknown result, result, annotation, errno, outer pid."""
 
 USUAL: Final = re.compile(
-    rb'openat\((AT_FDCWD</[^<>]*+>, "[^"\\]*+", [A-Z_|]++(?:, 0[0-7]*+)?)\) = '
+    rb'openat\((AT_FDCWD<(/[^<>\\]*+)>, "([^"\\]*+)", ([A-Z_|]++)(?:, 0[0-7]*+)?)\) = '
     rb"(?:([0-9]{1,10})(</[^<>]*+>)|-1 ([A-Z][A-Z0-9]++) [^\n]*+)\Z"
 )
-"""The commonest form of the commonest call: arguments, result, annotation, errno of a failure. `CALL` reads it too, in
-three times as long."""
+"""The commonest form of the commonest call: arguments, of these the working directory, the path and the flags; result,
+annotation, errno of a failure. `CALL` reads it too, in three times as long."""
 
 UNFINISHED: Final = re.compile(_NAME + rb"\((.*) <(?:unfinished|pid changed to ([0-9]{1,10})) \.\.\.>\Z", re.DOTALL)
 """Name, the arguments so far, the new pid of a thread that executes."""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 import msgspec
 
 from collector.strace.values import Argument, Descriptor, descriptor, parse_arguments
 
+_SHORT: Final = 256
+"""Bytes of the longest arguments of which the values are kept; so what is kept is bounded."""
+_remembered: Final = lru_cache(1 << 10)(parse_arguments)
 
-class Call(msgspec.Struct, frozen=True, gc=False):
-    """One system call, joined when other processes' lines came between."""
 
-    line: int
-    pid: int
-    """The calling thread, as the tracer sees it."""
-    ts: float
-    """Seconds since the epoch, at entry."""
+class Opening(msgspec.Struct, frozen=True, gc=False):
+    """The parts of the commonest call in its commonest form, none of them with an escape (`grammar.USUAL`)."""
+
+    cwd: bytes
+    path: bytes
+    flags: bytes
+
+
+class Said(msgspec.Struct, gc=False):
+    """What a call says, whoever makes it and when: calls that are alike share one."""
+
     name: str
     raw: bytes
     """The arguments as printed."""
@@ -29,18 +37,70 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """The result as a pid in the tracer's pid namespace, when strace translated it."""
     unfinished: bool = False
     """The call was still in flight when its process ended or the trace did."""
+    opening: Opening | None = None
+    """The parts of an `openat` in its usual form."""
+    meaning: object = None
+    """Free for whoever reads the items of one trace: what it made of this, so that it need not do so again."""
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """One system call, joined when other processes' lines came between."""
+
+    line: int
+    pid: int
+    """The calling thread, as the tracer sees it."""
+    ts: float
+    """Seconds since the epoch, at entry."""
+    said: Said
     end: int = 0
     """The line the call ended on; `line` itself unless it was resumed, 0 when it never ended."""
 
+    @property
+    def name(self) -> str:
+        """The call's name."""
+        return self.said.name
+
+    @property
+    def raw(self) -> bytes:
+        """The arguments as printed."""
+        return self.said.raw
+
+    @property
+    def result(self) -> int | None:
+        """What it returned; None when unknown."""
+        return self.said.result
+
+    @property
+    def annotation(self) -> bytes:
+        """See `Said.annotation`."""
+        return self.said.annotation
+
+    @property
+    def errno(self) -> str:
+        """The name of the error; empty on success, and when it has none."""
+        return self.said.errno
+
+    @property
+    def outer_pid(self) -> int | None:
+        """See `Said.outer_pid`."""
+        return self.said.outer_pid
+
+    @property
+    def unfinished(self) -> bool:
+        """See `Said.unfinished`."""
+        return self.said.unfinished
+
     def arguments(self) -> tuple[Argument, ...] | None:
-        """The arguments, parsed anew at each call; None when they are not well formed."""
-        return parse_arguments(self.raw)
+        """The arguments as values; None when they are not well formed."""
+        raw = self.said.raw
+        return _remembered(raw) if len(raw) <= _SHORT else parse_arguments(raw)
 
     def descriptor(self) -> Descriptor | None:
         """The result as a descriptor, when it carries an annotation."""
-        if self.result is None or not self.annotation:
+        said = self.said
+        if said.result is None or not said.annotation:
             return None
-        return descriptor(self.result, self.annotation)
+        return descriptor(said.result, said.annotation)
 
 
 class Exit(msgspec.Struct, frozen=True, gc=False):

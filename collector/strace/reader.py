@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from collector.strace import grammar
-from collector.strace.items import Call, Exit, Item, Note, Signal, Unparsed
+from collector.strace.items import Call, Exit, Item, Note, Opening, Said, Signal, Unparsed
 
 if TYPE_CHECKING:
     import re
@@ -19,9 +19,8 @@ _REMEMBERED: Final = 1 << 13
 """Texts of calls of which the parts are kept: programs open the same files again and again."""
 _LONGEST: Final = 1 << 10
 """Bytes of the longest text that is kept; so what is kept is bounded."""
-
-_Shape: TypeAlias = tuple[str, bytes, int | None, bytes, str, int | None, bool]
-"""A call without line, pid and time, in the order of `Call`."""
+_INTERRUPTED: Final = b" ...>"
+"""Ends a line whose call is resumed on another."""
 
 
 class _Pending(msgspec.Struct, frozen=True, gc=False):
@@ -37,6 +36,19 @@ class _Pending(msgspec.Struct, frozen=True, gc=False):
     """Its thread changed pid: an execve that has succeeded already."""
 
 
+class _Known(dict[bytes, Said]):
+    """What the latest texts of calls say."""
+
+    def learn(self, text: bytes) -> Said | None:
+        """Read a text that is not known, and keep what it says; None when it is no whole call."""
+        said = _said(text.rstrip(b"\r\n"))
+        if said is not None and len(text) <= _LONGEST:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[text] = said
+        return said
+
+
 def parse(lines: Iterable[bytes]) -> Iterator[Item]:
     """Yields the items of a trace in the order in which they were complete.
 
@@ -48,42 +60,36 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
         lines: the trace, one line each, with or without the newline.
     """
     pending: dict[bytes, _Pending] = {}
-    shapes: dict[bytes, _Shape] = {}
+    known = _Known()
     head = grammar.HEAD.match
-    for number, raw in enumerate(lines, 1):
-        line = raw.rstrip(b"\r\n")
+    for number, line in enumerate(lines, 1):
         if (begun := head(line)) is None:
-            if line:
+            if line.rstrip(b"\r\n"):
                 yield Unparsed(number)
             continue
         pid, ts = begun.groups()
         text = line[begun.end() :]
-        shape = shapes.get(text)
-        if shape is None:
-            shape = _shape(text)
-            if shape is None:
-                yield from _line(begun, text, number, pending)
+        said = known.get(text)
+        if said is None:
+            said = known.learn(text)
+            if said is None:
+                yield from _line(begun, text.rstrip(b"\r\n"), number, pending, known)
                 continue
-            if len(text) <= _LONGEST:
-                if len(shapes) >= _REMEMBERED:
-                    shapes.clear()
-                shapes[text] = shape
         # A new call means that the one in flight returned unseen.
         if pending and pid in pending:
             yield _unfinished(pending.pop(pid))
-        name, arguments, result, annotation, errno, outer, unfinished = shape
-        yield Call(
-            number, int(pid), float(ts.decode()), name, arguments, result, annotation, errno, outer, unfinished, number
-        )
+        yield Call(number, int(pid), float(ts), said, number)
     for left in pending.values():
         yield _unfinished(left)
 
 
-def _line(begun: re.Match[bytes], text: bytes, number: int, pending: dict[bytes, _Pending]) -> Iterator[Item]:
+def _line(
+    begun: re.Match[bytes], text: bytes, number: int, pending: dict[bytes, _Pending], known: _Known
+) -> Iterator[Item]:
     """The items of a line that is no whole call: its head, what follows it, and its number."""
     pid, ts = begun.groups()
     if (match := grammar.RESUMED.match(text)) is not None:
-        yield from _resumed(pid, match, number, pending)
+        yield from _resumed(pid, match, number, pending, known)
     elif (match := grammar.UNFINISHED.match(text)) is not None:
         # A thread that executes comes back under the pid of its process.
         owner = match[3] or pid
@@ -95,9 +101,9 @@ def _line(begun: re.Match[bytes], text: bytes, number: int, pending: dict[bytes,
         if pid in pending:
             yield _unfinished(pending.pop(pid))
         code = 0 if match[1] is None else int(match[1])
-        yield Exit(number, int(pid), _seconds(ts), code, (match[2] or b"").decode("ascii"))
+        yield Exit(number, int(pid), float(ts), code, (match[2] or b"").decode("ascii"))
     else:
-        remark = _remark(int(pid), _seconds(ts), text, number)
+        remark = _remark(int(pid), float(ts), text, number)
         if isinstance(remark, Note) and remark.kind == "superseded":
             yield from _superseded(remark, pending)
         yield remark
@@ -130,7 +136,9 @@ def _remark(pid: int, ts: float, text: bytes, number: int) -> Item:
     return Unparsed(number)
 
 
-def _resumed(pid: bytes, match: re.Match[bytes], number: int, pending: dict[bytes, _Pending]) -> Iterator[Item]:
+def _resumed(
+    pid: bytes, match: re.Match[bytes], number: int, pending: dict[bytes, _Pending], known: _Known
+) -> Iterator[Item]:
     begun = pending.get(pid)
     if begun is None or begun.name != match[1]:
         yield Unparsed(number)
@@ -142,31 +150,33 @@ def _resumed(pid: bytes, match: re.Match[bytes], number: int, pending: dict[byte
         text = begun.text + grammar.KILLED_INSIDE + rest
     else:
         text = begun.text + rest
-    shape = _shape(text)
-    if shape is None:
+    said = known.get(text) or known.learn(text)
+    if said is None:
         yield Unparsed(begun.line)
         yield Unparsed(number)
         return
-    call = Call(begun.line, int(begun.pid), _seconds(begun.ts), *shape, number)
     if begun.executed:
         # strace prints a meaningless result here; the pid changes only when the program was replaced.
-        call = msgspec.structs.replace(call, pid=int(pid), result=0, errno="")
-    yield call
+        said = msgspec.structs.replace(said, result=0, errno="")
+    yield Call(begun.line, int(pid if begun.executed else begun.pid), float(begun.ts), said, number)
 
 
-def _shape(text: bytes) -> _Shape | None:
+def _said(text: bytes) -> Said | None:
     """What a whole call says; None when the text is none."""
     if (usual := grammar.USUAL.match(text)) is not None:
-        raw, result, annotation, errno = usual.groups()
+        raw, cwd, path, flags, result, annotation, errno = usual.groups()
+        opening = Opening(cwd, path, flags) if len(text) <= _LONGEST else None
         if errno is None:
-            return "openat", raw, int(result), annotation, "", None, False
-        return "openat", raw, -1, b"", sys.intern(errno.decode("ascii")), None, False
+            return Said("openat", raw, int(result), annotation, opening=opening)
+        return Said("openat", raw, -1, errno=sys.intern(errno.decode("ascii")), opening=opening)
+    if text.endswith(_INTERRUPTED) and b") =" not in text:
+        return None  # Found out in vain by `CALL`, as it is of one line in ten.
     match = grammar.CALL.match(text)
     if match is None:
         return None
     name, raw, _, result, annotation, errno, outer = match.groups()
     unfinished = raw.endswith(grammar.KILLED_INSIDE)
-    return (
+    return Said(
         sys.intern(name.decode("ascii")),
         raw.removesuffix(grammar.KILLED_INSIDE) if unfinished else raw,
         None if result is None else _number(result),
@@ -177,15 +187,10 @@ def _shape(text: bytes) -> _Shape | None:
     )
 
 
-def _seconds(text: bytes) -> float:
-    # Text is read in a third of the time that bytes take.
-    return float(text.decode())
-
-
 def _number(text: bytes) -> int:
     return int(text, 16) if text[1:2] == b"x" else int(text)
 
 
 def _unfinished(left: _Pending) -> Item:
-    shape = _shape(left.text + grammar.KILLED_INSIDE + b") = ?")
-    return Unparsed(left.line) if shape is None else Call(left.line, int(left.pid), _seconds(left.ts), *shape, 0)
+    said = _said(left.text + grammar.KILLED_INSIDE + b") = ?")
+    return Unparsed(left.line) if said is None else Call(left.line, int(left.pid), float(left.ts), said, 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from collector.events import KernelCall, NetworkConnect, ProcessExit, ProcessStart, Source
 from collector.strace import Call, Exit, Item, Note, Signal, Unparsed, parse
-from collector.syscalls import descriptors, files, forks, kernel, network, privileges, programs
+from collector.syscalls import descriptors, files, forks, kernel, network, opens, privileges, programs
 from collector.syscalls.forks import FORKS
 from collector.syscalls.paths import decoded
 from collector.syscalls.step import Handler, Output, Step, cut
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collector.processes import LiveProcess, ProcessTableBuilder
 
 _HANDLERS: Final[dict[str, Handler]] = {
+    **opens.HANDLERS,
     **files.HANDLERS,
     **programs.HANDLERS,
     **network.HANDLERS,
@@ -59,10 +60,7 @@ def read_trace(
     """
     out = Output(phase.name, source_name, table, linger_started)
     reader = _Reader(phase, out)
-    for item in parse(lines):
-        reader.feed(item)
-        if out.order.is_full:
-            reader.settle()
+    reader.read(parse(lines))
     return reader.finish()
 
 
@@ -86,20 +84,26 @@ class _Reader:
         self._foreign: set[int] = set()
         """Threads whose last call came through another interface than x86_64's."""
 
-    def feed(self, item: Item) -> None:
-        """Takes the next item of the trace."""
-        self._lines += 1
-        if isinstance(item, Unparsed):
-            self._lost(item.line)
-            return
-        if isinstance(item, Call):
-            # Each line that holds something is the `line` or the `end` of exactly one item.
-            self._lines += 0 != item.end != item.line
-            process = self._table.live.get(item.pid)
-            if process is not None and item.name not in FORKS:
+    def read(self, items: Iterable[Item]) -> None:
+        """Takes the items of the trace."""
+        live, order, out = self._table.live, self._out.order, self._out
+        for item in items:
+            self._lines += 1
+            if isinstance(item, Unparsed):
+                self._lost(item.line)
+                continue
+            process = live.get(item.pid)
+            if process is None or not isinstance(item, Call) or item.said.name in FORKS:
+                self._drain(deque([item]))
+            elif process.ours and item.said.opening is not None:
+                opens.opened(item, item.said.opening, process, out)
+            else:
                 self._call(item, process)
-                return
-        self._drain(deque([item]))
+            if isinstance(item, Call):
+                # Each line that holds something is the `line` or the `end` of exactly one item.
+                self._lines += 0 != item.end != item.line
+            if len(order.pending) >= order.run:
+                self._settle_events()
 
     def _drain(self, todo: deque[_Threaded]) -> None:
         """Handles items, and what waited for the threads that they give life to."""
@@ -258,7 +262,7 @@ class _Reader:
         if self._first_unparsed is None or line < self._first_unparsed:
             self._first_unparsed = line
 
-    def settle(self) -> None:
+    def _settle_events(self) -> None:
         """Puts what there is aside, so that memory does not grow with the trace."""
         self._connects += [event for event in self._out.events if isinstance(event, NetworkConnect)]
         self._out.order.settle()

@@ -53,7 +53,7 @@ class Output:
 class Step:
     """A call being turned into events."""
 
-    __slots__ = ("_arguments", "call", "malformed", "out", "process", "whole")
+    __slots__ = ("_arguments", "call", "malformed", "out", "process")
 
     def __init__(self, call: Call, process: LiveProcess, out: Output) -> None:
         self.call = call
@@ -61,8 +61,6 @@ class Step:
         self.out = out
         self.malformed = False
         """The arguments were looked at and are not well formed."""
-        self.whole = False
-        """The arguments were looked at and nothing of them was cut."""
         self._arguments: tuple[Argument, ...] | None = None
 
     @property
@@ -175,8 +173,6 @@ Handler: TypeAlias = Callable[[Step], bool]
 
 def cut(step: Step) -> bool:
     """Whether strace cut a string or a list in the call's arguments."""
-    if step.whole:
-        return False
     raw = step.call.raw
     if b'"...' not in raw and b", ...]" not in raw:
         return False

@@ -58,7 +58,7 @@ def test_a_trace_is_put_in_order_of_time_and_line(found: list[float]) -> None:
     events = [read(number, ts) for number, ts in enumerate(found)]
     for event in reversed(events):
         order.pending.append(event)
-        if order.is_full:
+        if len(order.pending) >= order.run:
             order.settle()
     batches = list(order.batches())
     assert [event for batch in batches for event in batch] == sorted(

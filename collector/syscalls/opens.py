@@ -1,0 +1,147 @@
+"""Opened files: open and its family."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from collector.events import AnyEvent, FileRead, FileWrite, ProcessAccess, Source
+from collector.processes import Written
+from collector.strace import Group, Word
+from collector.strace.values import descriptor
+from collector.syscalls.descriptors import put
+from collector.syscalls.paths import absolute, decoded, opened_path
+from collector.syscalls.step import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from collector.processes import LiveProcess
+    from collector.strace import Call, Opening, Said
+    from collector.syscalls.step import Handler, Output
+
+_MEMORY: Final = re.compile(r"/proc/([0-9]{1,10})/(?:task/[0-9]+/)?mem\Z")
+
+
+class _Opened(msgspec.Struct, frozen=True, gc=False):
+    """What an openat in its usual form leads to, whoever makes it and when."""
+
+    cwd: str
+    path: str
+    closes: bool
+    """An exec closes the descriptor."""
+    events: tuple[AnyEvent, ...]
+    """Without moment, phase, process and source."""
+
+
+def opened(call: Call, opening: Opening, process: LiveProcess, out: Output) -> None:
+    """Reads an openat in its usual form: by far the commonest call.
+
+    Args:
+        call: The call, by the package.
+        opening: Its parts.
+        process: Who made it.
+        out: Where the events go.
+    """
+    said = call.said
+    known = said.meaning
+    if not isinstance(known, _Opened):
+        known = said.meaning = _usual(said, opening)
+    process.cwd = known.cwd
+    if said.annotation and said.result is not None:
+        process.descriptors[said.result] = known.path
+        (process.closing.add if known.closes else process.closing.discard)(said.result)
+    if not known.events:
+        return
+    ts = call.ts
+    phase = "linger" if ts >= out.linger else out.phase
+    source = Source(out.source, call.line)
+    for event in known.events:
+        out.events.append(replace(event, ts=ts, phase=phase, pid=process.pid, source=source))
+        if type(event) is FileWrite and not event.errno:
+            out.table.written.add(Written(known.path, process.pid, ts, phase))
+    if known.path.endswith("/mem"):
+        _reached_memory(Step(call, process, out), known.path)
+
+
+def _usual(said: Said, opening: Opening) -> _Opened:
+    cwd = decoded(opening.cwd)
+    path = absolute(decoded(opening.path), cwd)
+    if said.annotation:
+        path = opened_path(path, decoded(descriptor(0, said.annotation).target))
+    return _Opened(cwd, path, b"O_CLOEXEC" in opening.flags, tuple(_reached(path, opening.flags, said.errno)))
+
+
+def _openat(step: Step) -> bool:
+    return _opened(step, step.path(1, base=0), step.word(2))
+
+
+def _open(step: Step) -> bool:
+    return _opened(step, step.path(0), step.word(1))
+
+
+def _openat2(step: Step) -> bool:
+    how = step.value(2)
+    flags = how.get("flags") if isinstance(how, Group) else None
+    return _opened(step, step.path(1, base=0), flags.text if isinstance(flags, Word) else b"")
+
+
+def _creat(step: Step) -> bool:
+    return _opened(step, step.path(0), b"O_WRONLY|O_CREAT|O_TRUNC")
+
+
+def _opened(step: Step, asked: str | None, flags: bytes) -> bool:
+    if asked is None or not flags:
+        return step.unreadable()
+    path = asked
+    result = step.call.descriptor()
+    if result is not None:
+        path = opened_path(asked, decoded(result.target))
+        put(step, result.number, path, closes=b"O_CLOEXEC" in flags)
+    events = tuple(_reached(path, flags, step.errno))
+    for event in events:
+        step.out.events.append(replace(event, ts=step.call.ts, phase=step.phase, pid=step.pid, source=step.source))
+        if isinstance(event, FileWrite):
+            mark(step, path)
+    if events:
+        _reached_memory(step, path)
+    return True
+
+
+def _reached(path: str, flags: bytes, errno: str) -> Iterator[AnyEvent]:
+    """The events of an open, as in `_Opened.events`."""
+    if b"O_PATH" in flags:
+        return
+    temporary = b"O_TMPFILE" in flags
+    if b"O_DIRECTORY" in flags and not temporary:
+        return
+    both = b"O_RDWR" in flags
+    writes = both or b"O_WRONLY" in flags
+    created = temporary or b"O_CREAT" in flags
+    if both or not writes:
+        yield FileRead(phase="", path=path, errno=errno)
+    if writes or created or b"O_TRUNC" in flags:
+        yield FileWrite(phase="", path=path, errno=errno, created=created)
+
+
+def mark(step: Step, path: str) -> None:
+    """Keep in mind who wrote a file."""
+    if step.succeeded:
+        step.out.table.written.add(Written(path, step.pid, step.call.ts, step.phase))
+
+
+def _reached_memory(step: Step, path: str) -> None:
+    match = _MEMORY.match(path) if path.endswith("/mem") else None
+    if match is None:
+        return
+    number = int(match[1])
+    # The path holds the pid inside the pod, events the tracer's.
+    target = step.out.table.inner.get(number) if step.process.nested else step.out.table.live.get(number)
+    if target is not step.process:
+        step.emit(ProcessAccess, call="/proc/mem", target=0 if target is None else target.pid)
+
+
+HANDLERS: Final[dict[str, Handler]] = {"open": _open, "openat": _openat, "openat2": _openat2, "creat": _creat}
