@@ -10,14 +10,16 @@ from collector.actors import TARGET
 from collector.events import AnyEvent
 from collector.manifest import PHASES
 from collector.sigma.correlate import Correlation
+from collector.sigma.fields import getters_by_kind
 from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet
+from collector.sigma.view import View
 from collector.suppressions import Suppression
 from collector.verdict import bait_left
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from collector.sigma.view import Context, View
+    from collector.sigma.view import Context
 
 
 _DEPENDENCY: Final = "dependency:"
@@ -80,16 +82,20 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
     for rule in rules.rules:
         if isinstance(rule.body, Correlation):
             steps = len(rule.body.steps)
-            matches = [(at, view, step) for step in range(steps) for at, view in hits[taken + step]]
+            matches = [(at, _view(events[at], context), step) for step in range(steps) for at in hits[taken + step]]
             occurrences = rule.body.find(matches)
             if occurrences and rule.level == "critical":
                 occurrences = [*_own(rule.body, matches, context), *occurrences]
             taken += steps
         else:
-            occurrences = [(at,) for at, _ in hits[taken]]
+            occurrences = [(at,) for at in hits[taken]]
             taken += 1
         findings += _findings(rule, occurrences, events, context)
     return tuple(sorted(findings, key=_order))
+
+
+def _view(event: AnyEvent, context: Context) -> View:
+    return View(event, context, getters_by_kind()[type(event)])
 
 
 def _findings(

@@ -36,10 +36,9 @@ from sigma.types import (
 
 from collector.errors import RuleError
 from collector.sigma.fields import getters_by_kind, searched_by_kind
-from collector.sigma.needs import needs_of
 from collector.sigma.plan import possible_kinds, selective_first
 from collector.sigma.regex import regex_test
-from collector.sigma.rule import Predicate, Selection
+from collector.sigma.selection import Predicate, Selection
 from collector.sigma.strings import Test, any_of, glob_of
 from collector.sigma.view import View, absent
 
@@ -82,7 +81,7 @@ def compile_trees(trees: Sequence[object], kinds: Iterable[type[Event]]) -> Sele
     """
     getters = getters_by_kind()
     possible = possible_kinds(trees, {kind: getters[kind] for kind in kinds}, compile_condition)
-    return Selection(possible, _any([compile_condition(tree) for tree in trees]), needs_of(trees))
+    return Selection(possible, _any([compile_condition(tree) for tree in trees]), tuple(trees))
 
 
 def compile_condition(node: object) -> Predicate:

@@ -40,6 +40,7 @@ __all__ = [
     "TAGS",
     "category_named",
     "field_names",
+    "fields_by_kind",
     "getters_by_kind",
     "searched_by_kind",
 ]
@@ -52,21 +53,44 @@ COMMON: tuple[Field, ...] = (
         event_only(lambda event: str(type(event).__struct_config__.tag)),
         "kind of the event, e.g. `file.read`",
         TAGS,
+        source="setting",
     ),
-    field("Phase", "phase", "`dependencies`, `install`, `startup`, `import`, `exercise` or `linger`", PHASES),
+    field(
+        "Phase",
+        "phase",
+        "`dependencies`, `install`, `startup`, `import`, `exercise` or `linger`",
+        PHASES,
+        source="setting",
+    ),
     field(
         "Actor",
         "actor",
         "`installer`, `build-backend`, `dependency:<name>` or `target`",
         ("installer", "build-backend", "dependency:*", "target"),
+        source="setting",
     ),
-    field("Errno", "errno", "name of the error of a call that failed, e.g. `ENOENT`; empty when it succeeded"),
-    field("ProcessId", event_only(lambda event: event.pid or None), "process that did it; absent when unknown"),
-    field("Image", image, "program of that process"),
-    field("CommandLine", command_line, "its arguments, joined with spaces"),
-    field("ParentImage", parent_image, "program of its parent"),
-    field("ParentCommandLine", parent_command_line, "arguments of its parent, joined with spaces"),
-    field("Ancestors", ancestors, "list: programs of its parents, nearest first, up to the root of the phase"),
+    field(
+        "Errno",
+        "errno",
+        "name of the error of a call that failed, e.g. `ENOENT`; empty when it succeeded",
+        source="setting",
+    ),
+    field(
+        "ProcessId",
+        event_only(lambda event: event.pid or None),
+        "process that did it; absent when unknown",
+        source="process",
+    ),
+    field("Image", image, "program of that process", source="process"),
+    field("CommandLine", command_line, "its arguments, joined with spaces", source="process"),
+    field("ParentImage", parent_image, "program of its parent", source="process"),
+    field("ParentCommandLine", parent_command_line, "arguments of its parent, joined with spaces", source="process"),
+    field(
+        "Ancestors",
+        ancestors,
+        "list: programs of its parents, nearest first, up to the root of the phase",
+        source="process",
+    ),
     field(
         "Bait",
         event_only(lambda event: getattr(event, "bait", None)),
@@ -115,20 +139,28 @@ def field_names(category: Category) -> tuple[str, ...]:
 
 
 @cache
-def getters_by_kind() -> Mapping[type[Event], Mapping[str, Getter]]:
-    """Give, for each kind of event, how to get each field.
+def fields_by_kind() -> Mapping[type[Event], Mapping[str, Field]]:
+    """Give the fields of each kind of event.
 
     Returns:
-        Class of event to name of field to getter; a kind has the fields of all its categories.
+        Class of event to name of field to field; a kind has the fields of all its categories.
     """
     return MappingProxyType(
         {
             kind: {
-                **{it.name: it.get for it in COMMON},
-                **{it.name: it.get for part in (*CATEGORIES, *FOREIGN) if kind in part.kinds for it in part.fields},
+                **{it.name: it for it in COMMON},
+                **{it.name: it for part in (*CATEGORIES, *FOREIGN) if kind in part.kinds for it in part.fields},
             }
             for kind in KINDS
         }
+    )
+
+
+@cache
+def getters_by_kind() -> Mapping[type[Event], Mapping[str, Getter]]:
+    """Give, for each kind of event, how to get each field."""
+    return MappingProxyType(
+        {kind: {name: it.get for name, it in fields.items()} for kind, fields in fields_by_kind().items()}
     )
 
 

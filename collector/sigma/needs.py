@@ -19,11 +19,11 @@ from sigma.types import (
     SigmaTimestampPart,
 )
 
-from collector.sigma.regex import pieces_of
+from collector.sigma.regex import pieces_of, written_with_flags
 from collector.sigma.strings import glob_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from sigma.types import SigmaType
 
@@ -31,6 +31,15 @@ COARSE: Final = frozenset({"Phase", "Actor", "Errno", "Kind", "HostRole", "Initi
 """Fields that many events agree in."""
 _DEAR: Final = frozenset({"Ancestors", "ParentImage", "ParentCommandLine", "CommandLine", "Image", "Payload", "Body"})
 """Fields that take a search for the process, or are long."""
+_USUAL: Final = """
+/home/dev/.venv/lib/python3.11/site-packages/package/__pycache__/__init__.cpython-311.pyc
+/home/dev/.venv/lib/python3.11/site-packages/package-1.0.dist-info/metadata
+~/.venv/lib/python3.11/site-packages/package/module.py
+~/.venv/lib/python3.11/site-packages/package/extension.cpython-311-x86_64-linux-gnu.so
+/usr/lib/python3.11/encodings/utf_8.py
+/lib/x86_64-linux-gnu/libc.so.6
+"""
+"""What runs are full of: a piece of this is found everywhere."""
 
 
 class Need(NamedTuple):
@@ -45,29 +54,33 @@ class Need(NamedTuple):
 
 
 Needs: TypeAlias = "frozenset[Need] | None"
-"""At least one of these; None when there is nothing that one could look for."""
+"""At least one of these; without any no event will do; None when there is nothing that one could look for."""
+Known: TypeAlias = "Callable[[ConditionFieldEqualsValueExpression], bool | None]"
 
 
-def needs_of(trees: Iterable[object]) -> Needs:
+def needs_of(trees: Iterable[object], known: Known = lambda _leaf: None) -> Needs:
     """Find what events must have so that any of several conditions can hold.
 
     Args:
         trees: Condition trees.
+        known: Says of a leaf whether it holds, where that is clear without seeing an event; else None.
 
     Returns:
         The pieces of which one must be there.
     """
-    return _any([_needs(tree) for tree in trees])
+    return _any([_needs(tree, known) for tree in trees])
 
 
-def _needs(node: object) -> Needs:
+def _needs(node: object, known: Known) -> Needs:
     match node:
         case ConditionAND():
-            found = [needs for needs in map(_needs, node.args) if needs is not None]
-            return min(found, key=_cost) if found else None
+            return _best(_needs(child, known) for child in node.args)
         case ConditionOR():
-            return _any([_needs(child) for child in node.args])
+            return _any([_needs(child, known) for child in node.args])
         case ConditionFieldEqualsValueExpression():
+            holds = known(node)
+            if holds is not None:
+                return None if holds else frozenset()
             return _value(node.field, node.value)
         case _:
             return None
@@ -82,12 +95,23 @@ def _any(parts: Sequence[Needs]) -> Needs:
     return frozenset(together)
 
 
-def _cost(needs: frozenset[Need]) -> tuple[bool, int, bool, int, list[Need]]:
-    """Rate what is looked for: rare pieces in cheap fields are best, the fewer the better."""
+def _best(parts: Iterable[Needs]) -> Needs:
+    return min((part for part in parts if part is not None), key=_cost, default=None)
+
+
+def _cost(needs: frozenset[Need]) -> tuple[bool, bool, bool, int, bool, bool, int, list[Need]]:
+    """Rate what is looked for: rare pieces in cheap fields are best, the fewer the better; best is what cannot be."""
     coarse = any(need.field in COARSE or not need.text for need in needs)
+    usual = any(_is_usual(need) for need in needs)
     shortest = min((len(need.text) for need in needs), default=0)
+    loose = not all(need.first or need.last for need in needs)
     dear = any(need.field in _DEAR for need in needs)
-    return coarse, -min(shortest, 4), dear, len(needs), sorted(needs)
+    return bool(needs), coarse, usual, -min(shortest, 4), dear, loose, len(needs), sorted(needs)
+
+
+def _is_usual(need: Need) -> bool:
+    word = "\n" * need.first + need.text + "\n" * need.last
+    return word in _USUAL
 
 
 def _value(field: str, value: SigmaType) -> Needs:
@@ -101,7 +125,8 @@ def _value(field: str, value: SigmaType) -> Needs:
         case SigmaBool():
             found = frozenset({Need(field, str(value.boolean).lower(), first=True, last=True)})
         case SigmaRegularExpression():
-            found = _pieces_of_regex(field, str(value.regexp))
+            sets = pieces_of(written_with_flags(value))
+            found = _best(frozenset(Need(field, *piece) for piece in pieces) for pieces in sets)
         case SigmaExpansion():
             found = _any([_value(field, inner) for inner in value.values])
     return found
@@ -127,8 +152,3 @@ def _piece(field: str, value: SigmaString) -> Need | None:
     best = max(runs, key=lambda need: (len(need.text), need.first + need.last))
     # In lower case some letters depend on their neighbours: what holds of the whole need not hold of a piece.
     return None if cased and not best.text.isascii() else best
-
-
-def _pieces_of_regex(field: str, regex: str) -> Needs:
-    pieces = pieces_of(regex)
-    return None if pieces is None else frozenset(Need(field, piece, first=False, last=False) for piece in pieces)

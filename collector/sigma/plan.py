@@ -44,6 +44,38 @@ def leaves_in(node: object) -> Iterable[ConditionFieldEqualsValueExpression]:
             yield from leaves_in(child)
 
 
+def fields_read(trees: Iterable[object]) -> frozenset[str] | None:
+    """Give all fields that conditions look at.
+
+    Args:
+        trees: Condition trees.
+
+    Returns:
+        Their names; None when a value is searched for in every field.
+    """
+    trees = tuple(trees)
+    pending = list(trees)
+    while pending:
+        match pending.pop():
+            case ConditionAND() | ConditionOR() | ConditionNOT() as node:
+                pending += node.args
+            case ConditionFieldEqualsValueExpression():
+                pass
+            case _:
+                return None
+    return frozenset(name for tree in trees for name in fields_in(tree))
+
+
+def blank_view(kind: type[Event]) -> View:
+    """Make a view of an event of which only the kind is known: it is asked for nothing else that it could have.
+
+    Args:
+        kind: Its class.
+    """
+    tag = str(kind.__struct_config__.tag)
+    return View(cast("AnyEvent", None), cast("Context", None), {"Kind": lambda _event, _context: tag})
+
+
 def possible_kinds(
     conditions: Iterable[object],
     kinds: Mapping[type[Event], Mapping[str, Getter]],
@@ -72,7 +104,9 @@ def possible_kinds(
     return frozenset(
         kind
         for kind, fields in kinds.items()
-        if any(_outcome(node, _blank(kind), fields.keys() - {"Kind"}, leaf_outcome) is not False for node in conditions)
+        if any(
+            _outcome(node, blank_view(kind), fields.keys() - {"Kind"}, leaf_outcome) is not False for node in conditions
+        )
     )
 
 
@@ -89,12 +123,6 @@ def _weight(node: object) -> int:
     if not isinstance(node, ConditionFieldEqualsValueExpression):
         return 1
     return int(node.field in COARSE or isinstance(node.value, SigmaRegularExpression))
-
-
-def _blank(kind: type[Event]) -> View:
-    """Make a view of an event of which only the kind is known: it is asked for nothing else that it could have."""
-    tag = str(kind.__struct_config__.tag)
-    return View(cast("AnyEvent", None), cast("Context", None), {"Kind": lambda _event, _context: tag})
 
 
 def _outcome(

@@ -7,35 +7,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from collector.sigma.index import RuleIndex
+from collector.sigma.selection import Predicate, Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from collector.events import Event
     from collector.sigma.correlate import Correlation
-    from collector.sigma.needs import Needs
     from collector.sigma.parse import Example
-    from collector.sigma.view import View
-    from collector.sigma.written import Written
 
-Predicate: TypeAlias = "Callable[[View], bool]"
+__all__ = ["LEVELS", "Beacon", "Level", "Predicate", "Rule", "RuleSet", "Selection", "Skipped", "selections_of"]
+
 Level: TypeAlias = Literal["informational", "low", "medium", "high", "critical"]
 LEVELS: tuple[Level, ...] = ("critical", "high", "medium", "low", "informational")
 """Gravest first."""
 Beacon: TypeAlias = Literal["", "part", "whole"]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What a rule over single events looks for."""
-
-    kinds: frozenset[type[Event]]
-    """Classes of the events it can match."""
-    predicate: Predicate
-    needs: Needs = None
-    """What an event must have to be worth a try."""
-    written: Written | None = None
-    """What it was compiled from; None in what no file holds."""
 
 
 @dataclass(frozen=True, slots=True)

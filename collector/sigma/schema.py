@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from collector.sigma.values import attribute
 
 if TYPE_CHECKING:
     from collector.events import Event
     from collector.sigma.view import Getter
+
+Source: TypeAlias = Literal["setting", "event", "process"]
+"""What the value of a field depends on: kind, phase, actor and errno of the event alone; all that the event says but
+its time and its process, and what stays the same for a run; or time and process too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Field:
     """What it holds, for the documentation."""
     values: tuple[str, ...] = ()
     """All that it can be, as Sigma strings with wildcards; empty when that is open."""
+    source: Source = "event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,6 @@ class Category:
     """Not one of Sigma's own categories."""
 
 
-def field(name: str, get: Getter | str, text: str, values: tuple[str, ...] = ()) -> Field:
+def field(name: str, get: Getter | str, text: str, values: tuple[str, ...] = (), *, source: Source = "event") -> Field:
     """Make a field; `get` may be the name of an attribute that all kinds of the category have."""
-    return Field(name, attribute(get) if isinstance(get, str) else get, text, values)
+    return Field(name, attribute(get) if isinstance(get, str) else get, text, values, source)

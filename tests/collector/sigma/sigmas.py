@@ -13,10 +13,10 @@ from sigma.rule import SigmaRule
 from collector.findings import match
 from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.examples import processes_told
-from collector.sigma.fields import category_named
+from collector.sigma.fields import category_named, getters_by_kind
 from collector.sigma.load import load_rule
 from collector.sigma.rule import RuleSet
-from collector.sigma.view import Context
+from collector.sigma.view import Context, View
 from collector.text import parse
 
 if TYPE_CHECKING:
@@ -94,6 +94,15 @@ def told(*lines: str, interval: float = 1.0) -> list[AnyEvent]:
 def context(events: Sequence[AnyEvent]) -> Context:
     """Where the events of tests happen."""
     return Context(home="/home/dev", user="dev", processes=processes_told(events))
+
+
+def tried_one_by_one(selections: Sequence[Selection], events: Sequence[AnyEvent], where: Context) -> list[list[int]]:
+    """What each selection matches, by trying all on every event of their kinds: the places of the events."""
+    views = [View(event, where, getters_by_kind()[type(event)]) for event in events]
+    return [
+        [at for at, view in enumerate(views) if type(view.event) in it.kinds and it.predicate(view)]
+        for it in selections
+    ]
 
 
 def findings(rules: Sequence[Rule], events: Sequence[AnyEvent]) -> tuple[Finding, ...]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
+import yaml
 
-from collector.sigma.fields import CATEGORIES, KINDS, field_names, getters_by_kind
-from collector.sigma.view import Value, View
+from collector.processes import ProcessTable
+from collector.sigma.fields import CATEGORIES, KINDS, field_names, fields_by_kind, getters_by_kind
+from collector.sigma.view import Context, Value, View
 from tests.collector.sigma.sigmas import context, told
 
+RULES = Path(__file__).parents[3] / "profiles" / "rules"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "rules.md"
 
 
@@ -168,3 +172,24 @@ def test_every_kind_of_event_has_a_category_or_is_seen_by_rules_for_all() -> Non
         own = {field.name for field in category.fields}
         assert all(own <= set(getters[kind]) for kind in category.kinds)
         assert own <= set(field_names(category))
+
+
+def test_what_a_field_depends_on_is_told_truly() -> None:
+    blocks = [block for path in sorted(RULES.rglob("*.yml")) for block in yaml.safe_load_all(path.read_text())]
+    text = [line for block in blocks for it in block.get("fumehood", {}).get("examples", ()) for line in it["events"]]
+    events = told(*text)
+    where, elsewhere = context(events), Context("/home/dev", "dev", ProcessTable())
+    of_setting: dict[tuple[object, ...], Value] = {}
+    checked = set()
+    for event in events:
+        other = msgspec.structs.replace(event, ts=event.ts + 1e6, pid=event.pid + 99_999)
+        for name, field in fields_by_kind()[type(event)].items():
+            checked.add((type(event), field.source))
+            if field.source == "process":
+                continue
+            found = field.get(event, where)
+            assert found == field.get(other, elsewhere), name
+            if field.source == "setting":
+                setting = (name, type(event), event.phase, event.actor, event.errno)
+                assert of_setting.setdefault(setting, found) == found
+    assert len({kind for kind, _ in checked}) > 20

@@ -10,12 +10,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.sigma.index import RuleIndex
+from collector.sigma.index import RuleIndex, _Run
 from collector.sigma.load import load_rules
 from collector.sigma.needs import Need
-from collector.sigma.regex import pieces_of
+from collector.sigma.regex import Piece, pieces_of
 from collector.sigma.rule import RuleSet, Selection, selections_of
-from tests.collector.sigma.sigmas import context, selection, told
+from tests.collector.sigma.sigmas import context, selection, told, tried_one_by_one
 
 RULES = Path(__file__).parents[3] / "profiles" / "rules"
 WORDS = (
@@ -39,8 +39,16 @@ WORDS = (
     "443",
     "true",
     "import",
+    "installer",
+    "file.read",
+    "dependency:",
+    "EACCES",
 )
 FIELDS = (
+    "Kind",
+    "Actor",
+    "ProcessId",
+    "auditd.success",
     "TargetFilename",
     "Image",
     "CommandLine",
@@ -75,6 +83,11 @@ def field_tests(draw: st.DrawFn) -> dict[str, object]:
                         "a+/",
                         "(?i)\N{GREEK SMALL LETTER SIGMA}",
                         "(a|b|)x",
+                        "^/(a|x[.])",
+                        "(a|[.]b)$",
+                        "(?i)sS$",
+                        "(?m)^a$",
+                        "^install",
                     )
                 )
             )
@@ -99,7 +112,8 @@ def selections(draw: st.DrawFn) -> Selection:
 @st.composite
 def lines(draw: st.DrawFn) -> str:
     path = json.dumps(draw(words))
-    head = f"{draw(st.sampled_from(('import', 'install')))} target {draw(st.integers(1, 3))}"
+    actor = draw(st.sampled_from(("target", "installer", "dependency:a")))
+    head = f"{draw(st.sampled_from(('import', 'install')))} {actor} {draw(st.integers(1, 3))}"
     return draw(
         st.sampled_from(
             (
@@ -116,11 +130,12 @@ def lines(draw: st.DrawFn) -> str:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(selections(), min_size=1, max_size=6), st.lists(lines(), min_size=1, max_size=8))
 def test_the_index_changes_no_answer(made: list[Selection], text: list[str]) -> None:
-    events = told(*text)
+    # Twice: the second time much is remembered, and programs have changed.
+    events = told(*text, *text)
     where = context(events)
-    indexed = RuleIndex(made, few=0).evaluate(events, where)
-    plain = RuleIndex(made, few=len(made)).evaluate(events, where)
-    assert [[at for at, _ in hits] for hits in indexed] == [[at for at, _ in hits] for hits in plain]
+    expected = tried_one_by_one(made, events, where)
+    assert RuleIndex(made, few=0).evaluate(events, where) == expected
+    assert RuleIndex(made).evaluate(events, where) == expected
 
 
 def test_the_index_changes_no_answer_of_the_shipped_rules() -> None:
@@ -130,10 +145,10 @@ def test_the_index_changes_no_answer_of_the_shipped_rules() -> None:
     text = [line for block in blocks for it in block.get("fumehood", {}).get("examples", ()) for line in it["events"]]
     events = told(*text)
     where = context(events)
-    indexed = RuleIndex(made, few=0).evaluate(events, where)
-    plain = RuleIndex(made, few=len(made)).evaluate(events, where)
-    assert [[at for at, _ in hits] for hits in indexed] == [[at for at, _ in hits] for hits in plain]
-    assert sum(map(len, indexed)) > 100
+    expected = tried_one_by_one(made, events, where)
+    assert rules.index.evaluate(events, where) == expected
+    assert rules.index.evaluate(events, where) == expected
+    assert sum(map(len, expected)) > 100
 
 
 @pytest.mark.parametrize(
@@ -149,6 +164,9 @@ def test_the_index_changes_no_answer_of_the_shipped_rules() -> None:
         ("sel: {TargetFilename: '*'}", None),
         ("sel: {TargetFilename|re: 'ab[cd]'}", [("TargetFilename", "ab", False, False)]),
         ("sel: {TargetFilename|re: '[ab]'}", None),
+        ("sel: {TargetFilename|re: '/site-packages/.+[.]zip$'}", [("TargetFilename", ".zip", False, True)]),
+        ("sel: {TargetFilename|re|i: 'boss$'}", [("TargetFilename", "bo", False, False)]),
+        ("sel: {TargetFilename|contains: site-packages, Image|contains: curl}", [("Image", "curl", False, False)]),
         ("sel: {TargetFilename|contains|cased: äa}", None),
         ("sel: [curl]", None),
         ("{sel: {TargetFilename: /a}, condition: not sel}", None),
@@ -162,34 +180,71 @@ def test_what_is_looked_for(detection: str, needs: list[tuple[str, str, bool, bo
 
 
 @pytest.mark.parametrize(
-    ("regex", "pieces"),
+    ("regex", "sets"),
     [
-        ("^/home/[^/]+/\\.x$", {"/home/"}),
-        ("(curl|wget) .*", {"curl", "wget"}),
-        ("(foo)+", {"foo"}),
-        ("(foo)*bar", {"bar"}),
-        ("(?i)KEY", {"key"}),
-        ("(?:^|/)(?:za|ba)rc$", {"rc"}),
-        ("abc|", None),
-        ("sss", None),  # without case the long s is an s
-        ("ä", None),
-        ("x?", None),
-        ("[[:alpha:]]x", None),
-        ("\\pNabc", None),
-        ("", None),
+        ("^/home/[^/]+/\\.x$", [{"/home/"}, {"/.x"}, {"^/home/"}, {"/.x$"}]),
+        ("(curl|wget) .*", [{"curl", "wget"}, {" "}]),
+        ("(foo)+", [{"foo"}]),
+        ("(foo)*bar", [{"bar"}]),
+        ("(?i)KEY", [{"key"}]),
+        ("(?i)BoSS$", [{"bo"}]),
+        ("(?i)bos$", [{"bo"}]),
+        ("(?:^|/)(?:za|ba)rc$", [{"za", "ba"}, {"rc"}, {"zarc$", "barc$"}]),
+        ("[.](py|so|pyd)$", [{"."}, {"py", "so", "pyd"}, {".py$", ".so$", ".pyd$"}]),
+        ("(?m)^ab$", [{"ab"}]),
+        ("^ab|cd$", [{"ab", "cd"}]),
+        ("abc|", []),
+        ("(?i)sss", []),  # without case the long s is an s
+        ("ä", []),
+        ("x?", []),
+        ("[[:alpha:]]x", []),
+        ("\\pNabc", []),
+        ("", []),
     ],
 )
-def test_what_a_regular_expression_needs(regex: str, pieces: set[str] | None) -> None:
-    assert pieces_of(regex) == pieces
+def test_what_a_regular_expression_needs(regex: str, sets: list[set[str]]) -> None:
+    assert [{_written(piece) for piece in pieces} for pieces in pieces_of(regex)] == sets
 
 
-def test_what_is_remembered_does_not_grow_without_bound() -> None:
+def test_of_many_alternatives_none_is_written_out() -> None:
+    many = "(aa|ba)" * 8
+    assert max(map(len, pieces_of(f"{many}$"))) <= 64
+    assert max(map(len, pieces_of(f"(x{many})$"))) <= 64
+
+
+def _written(piece: Piece) -> str:
+    return f"{'^' * piece.first}{piece.text}{'$' * piece.last}"
+
+
+def test_what_is_remembered_does_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Smaller than what the events say, so that it is forgotten again and again.
+    monkeypatch.setattr("collector.sigma.index._REMEMBERED", 16)
+    monkeypatch.setattr("collector.sigma.index._SETTINGS", 2)
+    monkeypatch.setattr("collector.sigma.finder._REMEMBERED", 2)
+    made = [
+        selection("sel: {TargetFilename|contains: needle}"),
+        selection("sel: {Image|contains: ed}"),
+        selection("sel: {Phase: startup}"),
+    ]
+    text = [
+        f"{phase} target {4 + number % 3} file.read path=/{number % 50}{'needle' * (number % 7 == 0)}"
+        for number in range(300)
+        for phase in ("install", "startup", "import")
+    ]
+    shells = [f"import target {pid} process.exec image=/bin/{name}" for pid, name in ((4, "ed"), (5, "a"), (6, "red"))]
+    events = told(*shells, *text)
+    where = context(events)
+    assert RuleIndex(made, few=0).evaluate(events, where) == tried_one_by_one(made, events, where)
+
+
+def test_long_texts_are_not_remembered() -> None:
     index = RuleIndex([selection("sel: {TargetFilename|contains: needle}")], few=0)
-    events = told(*(f"import target 4 file.read path=/{number}" for number in range(10_000)))
-    [hits] = index.evaluate([*events, *told("import target 4 file.read path=/needle")], context(events))
-    assert [at for at, _ in hits] == [10_000]
-    [(_, finder)] = index._plans[type(events[0])].finders
-    assert 0 < len(finder) <= 4096
+    run = _Run(index, context([]))
+    for event in told("import target 4 file.read path=/needle", f"import target 4 file.read path=/needle{'x' * 600}"):
+        setting = run.meet(0, event)
+        assert setting is not None
+        assert run.answer(setting, setting.said(event), event).matched == (0,)
+        assert len(setting.answers) == (len(setting.said(event)) < 512)
 
 
 def test_a_set_of_rules_is_indexed_once() -> None:
