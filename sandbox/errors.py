@@ -39,3 +39,7 @@ class LaneFullError(SandboxError):
 
 class TokenError(UsageError):
     """A token cannot be made or revoked as asked."""
+
+
+class RedisServerError(SandboxError):
+    """No Redis can be started on this machine."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from collector.located import Document, Sort
 from sandbox.config.model import Configuration, ConfigurationFile
 from sandbox.errors import ConfigurationError
+from sandbox.redis_server.layout import known_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ def load_configuration(environment: Mapping[str, str], given: Path | None = None
     return Configuration(
         data=data,
         database=environment.get("FUMEHOOD_DATABASE") or file.database or f"sqlite:///{data / 'fumehood.sqlite'}",
-        redis=environment.get("FUMEHOOD_REDIS") or file.redis or "",
+        redis=environment.get("FUMEHOOD_REDIS") or file.redis or known_url(data / "redis"),
         evidence=environment.get("FUMEHOOD_EVIDENCE") or file.evidence or str(data / "evidence"),
         uploads=data / "uploads",
         queue=file.queue,
