@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
@@ -18,9 +18,10 @@ from collector.events import (
     TlsHello,
 )
 from collector.redact import excerpt
+from collector.text import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable
 
     from collector.redact import Redactor
 
@@ -123,54 +124,94 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 _A = TypeVar("_A", bound=Attempt)
 _Place = tuple[str, str, int]
 """Phase, address and port."""
-
-
-def network(events: Iterable[AnyEvent], redactor: Redactor, *, unparsed: int, limits: tuple[str, ...]) -> Network:
-    """Gather the attempts among `events`, which are in order of time."""
-    kept = [event for event in events if isinstance(event, _KINDS)]
-    explained = _explained(kept)
-    dns, dns_left = _rows(_dns(event, redactor) for event in kept if isinstance(event, DnsQuery))
-    http, http_left = _rows(_http(event, redactor) for event in kept if isinstance(event, HttpRequest))
-    tls, tls_left = _rows(_tls(event, redactor) for event in kept if isinstance(event, TlsHello))
-    other, other_left = _rows(
-        _other(event, redactor)
-        for event in kept
-        if isinstance(event, NetworkListen | NetworkUnix | NetworkPayload)
-        or (isinstance(event, NetworkConnect) and (event.phase, event.ip, event.port) not in explained)
-    )
-    omitted = Omitted(dns=dns_left, http=http_left, tls=tls_left, other=other_left)
-    return Network(dns=dns, http=http, tls=tls, other=other, omitted=omitted, unparsed=unparsed, limits=limits)
-
-
 _DNS_PORT: Final = 53
-_KINDS: Final = (DnsQuery, HttpRequest, TlsHello, NetworkConnect, NetworkListen, NetworkPayload, NetworkUnix)
 
 
-def _explained(events: Sequence[AnyEvent]) -> set[_Place]:
-    """Places of which another row tells what was sent there, so that the connection itself adds nothing."""
-    asked = {event.phase for event in events if isinstance(event, DnsQuery)}
-    return {
-        (event.phase, event.ip, event.port)
-        for event in events
-        if isinstance(event, HttpRequest | TlsHello | NetworkPayload)
-        or (isinstance(event, NetworkConnect) and event.port == _DNS_PORT and event.phase in asked)
-    }
+class AttemptReader:
+    """Gathers the attempts among the events of a run."""
+
+    kinds: Final = (DnsQuery, HttpRequest, TlsHello, NetworkConnect, NetworkListen, NetworkPayload, NetworkUnix)
+
+    def __init__(self, redactor: Redactor) -> None:
+        """Begin.
+
+        Args:
+            redactor: Takes planted secrets out of what is quoted.
+        """
+        self._redactor = redactor
+        self._dns: _Rows[DnsAttempt] = _Rows()
+        self._http: _Rows[HttpAttempt] = _Rows()
+        self._tls: _Rows[TlsAttempt] = _Rows()
+        self._other: _Rows[OtherAttempt] = _Rows()
+        self._asked: set[str] = set()
+        """Phases in which a name was looked up."""
+        self._told: set[_Place] = set()
+        """Places of which another row tells what was sent there, so that the connection itself adds nothing."""
+
+    def see(self, event: AnyEvent) -> None:
+        """Take the next event, in order of time."""
+        match event:
+            case DnsQuery():
+                self._asked.add(event.phase)
+                self._dns.add(_dns(event, self._redactor))
+            case HttpRequest():
+                self._told.add((event.phase, event.ip, event.port))
+                self._http.add(_http(event, self._redactor))
+            case TlsHello():
+                self._told.add((event.phase, event.ip, event.port))
+                self._tls.add(_tls(event, self._redactor))
+            case NetworkConnect() | NetworkListen() | NetworkUnix() | NetworkPayload():
+                if isinstance(event, NetworkPayload):
+                    self._told.add((event.phase, event.ip, event.port))
+                self._other.add(_other(event, self._redactor))
+
+    def network(self, *, unparsed: int, limits: tuple[str, ...]) -> Network:
+        """Give what was gathered."""
+        dns, dns_left = self._dns.most()
+        http, http_left = self._http.most()
+        tls, tls_left = self._tls.most()
+        other, other_left = self._other.most(lambda row: not self._explains(row))
+        omitted = Omitted(dns=dns_left, http=http_left, tls=tls_left, other=other_left)
+        return Network(dns=dns, http=http, tls=tls, other=other, omitted=omitted, unparsed=unparsed, limits=limits)
+
+    def _explains(self, row: OtherAttempt) -> bool:
+        """Whether another row tells of this connection."""
+        if row.kind != _CONNECT:
+            return False
+        return (row.phase, row.ip, row.port) in self._told or (row.port == _DNS_PORT and row.phase in self._asked)
 
 
-def _rows(attempts: Iterable[_A]) -> tuple[tuple[_A, ...], int]:
-    """Merge equal attempts; of more than `MOST` rows keep those with bait first, then those to strangers."""
-    merged: dict[Attempt, _A] = {}
-    pids: dict[Attempt, set[int]] = {}
-    for attempt in attempts:
+_CONNECT: Final = str(NetworkConnect.__struct_config__.tag)
+
+
+class _Rows(Generic[_A]):
+    """Attempts, equal ones together."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Attempt, _A] = {}
+        self._pids: dict[Attempt, set[int]] = {}
+
+    def add(self, attempt: _A) -> None:
+        """Take another attempt."""
         key = _identity(attempt)
-        pids.setdefault(key, set()).add(attempt.pid)
-        earlier = merged.get(key)
-        merged[key] = attempt if earlier is None else _plus(earlier, attempt)
-    rows = [msgspec.structs.replace(row, processes=len(pids[key])) for key, row in merged.items()]
-    if len(rows) <= MOST:
-        return tuple(rows), 0
-    ranked = sorted(range(len(rows)), key=lambda number: (not rows[number].bait, bool(rows[number].role), number))
-    return tuple(rows[number] for number in sorted(ranked[:MOST])), len(rows) - MOST
+        self._pids.setdefault(key, set()).add(attempt.pid)
+        earlier = self._rows.get(key)
+        self._rows[key] = attempt if earlier is None else _plus(earlier, attempt)
+
+    def most(self, wanted: Callable[[_A], bool] = lambda _row: True) -> tuple[tuple[_A, ...], int]:
+        """Give the rows that are wanted, in order of first appearance, and how many are left out.
+
+        Of more than `MOST` those with bait come first, then those to strangers.
+        """
+        rows = [
+            msgspec.structs.replace(row, processes=len(self._pids[key]))
+            for key, row in self._rows.items()
+            if wanted(row)
+        ]
+        if len(rows) <= MOST:
+            return tuple(rows), 0
+        ranked = sorted(range(len(rows)), key=lambda number: (not rows[number].bait, bool(rows[number].role), number))
+        return tuple(rows[number] for number in sorted(ranked[:MOST])), len(rows) - MOST
 
 
 def _identity(attempt: Attempt) -> Attempt:
@@ -249,7 +290,7 @@ def _other(event: NetworkConnect | NetworkListen | NetworkUnix | NetworkPayload,
         actor=event.actor,
         pid=event.pid,
         source=event.source,
-        kind=str(type(event).__struct_config__.tag),
+        kind=kind_of(event),
         errno=event.errno,
     )
     if isinstance(event, NetworkUnix):

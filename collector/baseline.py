@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
 from collector.actors import INSTALLER
 from collector.errors import BundleError
-from collector.events import ResourceSample
+from collector.events import AnyEvent, ResourceSample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from collector.bundle import Bundle
-    from collector.events import AnyEvent, Event
+    from collector.events import Event
     from collector.manifest import Manifest
 
 BASELINE: Final = "baseline.json.zst"
@@ -174,17 +174,30 @@ def read(bundle: Bundle) -> Baseline | None:
     return baseline
 
 
-def is_usual(baseline: Baseline, manifest: Manifest, events: Iterable[AnyEvent]) -> list[bool]:
+def is_usual(baseline: Baseline, manifest: Manifest, events: Iterable[AnyEvent]) -> Iterator[bool]:
     """Say of each event whether an empty package has it too, in their order."""
     shaper, shapes = Shaper(manifest), frozenset(baseline.shapes)
-    return [shaper.shape(event) in shapes for event in events]
+    return (shaper.shape(event) in shapes for event in events)
 
 
-def report(baseline: Baseline | None, manifest: Manifest, events: Iterable[AnyEvent]) -> BaselineReport | None:
-    """Count the events of a run that are as in an empty package."""
-    if baseline is None:
-        return None
-    usual = is_usual(baseline, manifest, events)
-    return BaselineReport(
-        sha256=manifest.files[BASELINE].sha256, recorded=baseline.recorded, events=sum(usual), of=len(usual)
-    )
+class UsualReader:
+    """Counts the events of a run that are as in an empty package."""
+
+    kinds: Final = get_args(AnyEvent)
+
+    def __init__(self, baseline: Baseline, manifest: Manifest) -> None:
+        """Begin."""
+        self._baseline = baseline
+        self._shapes = frozenset(baseline.shapes)
+        self._shaper = Shaper(manifest)
+        self._sha256 = manifest.files[BASELINE].sha256
+        self._usual = self._all = 0
+
+    def see(self, event: AnyEvent) -> None:
+        """Take the next event."""
+        self._all += 1
+        self._usual += self._shaper.shape(event) in self._shapes
+
+    def report(self) -> BaselineReport:
+        """Give the numbers."""
+        return BaselineReport(sha256=self._sha256, recorded=self._baseline.recorded, events=self._usual, of=self._all)

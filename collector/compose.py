@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from collector import attack
-from collector import baseline as baselines
-from collector.attempts import network
+from collector.attempts import AttemptReader
+from collector.baseline import UsualReader
 from collector.dropped_report import dropped_report
-from collector.hints import find_hints
+from collector.hints import HintReader
+from collector.readers import show
 from collector.redact import Redactor, excerpt
 from collector.report import (
     NONE_BY_OTHERS,
@@ -27,8 +27,8 @@ from collector.report import (
     TraceReport,
 )
 from collector.suppressions import NOTHING
-from collector.text import kind_of, render
-from collector.tree import tree
+from collector.text import render
+from collector.tree import TreeReader
 from collector.verdict import weigh
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
 ) -> Report:
     """Make the report: bounded everywhere, and without the value of any bait."""
     redactor = Redactor.of(bait)
+    attempts, processes, hints = AttemptReader(redactor), TreeReader(redactor), HintReader(manifest.home)
+    usual = UsualReader(baseline, manifest) if baseline else None
+    counts = show(timeline.events, [attempts, processes, hints, *([usual] if usual else ())])
     report = Report(
         verdict=verdict.verdict,
         reasons=tuple(excerpt(reason) for reason in verdict.reasons),
@@ -72,15 +75,13 @@ def compose(  # noqa: PLR0913 - a report is made of these parts
         phases=tuple(_phase(phase, timeline) for phase in manifest.phases),
         findings=tuple(_finding(finding, redactor) for finding in findings),
         suppressions=tuple(_suppression(told) for told in suppressed.told),
-        network=network(
-            timeline.events, redactor, unparsed=timeline.gateway_unparsed, limits=tuple(timeline.gateway_limits)
-        ),
+        network=attempts.network(unparsed=timeline.gateway_unparsed, limits=tuple(timeline.gateway_limits)),
         capture=timeline.capture.report if timeline.capture else None,
-        processes=tree(timeline.events, redactor),
+        processes=processes.tree(),
         dropped=dropped_report(timeline.dropped, redactor) if timeline.dropped else None,
-        baseline=baselines.report(baseline, manifest, timeline.events),
-        hints=find_hints(timeline.events, manifest.home, redactor),
-        events=dict(sorted(Counter(kind_of(event) for event in timeline.events).items())),
+        baseline=usual.report() if usual else None,
+        hints=hints.hints(redactor),
+        events=counts,
         manifest=_run(manifest, bait, rules_digest, sigma, suppressed.digest),
     )
     # Field by field above, so that no cut goes through a value; and once more for whatever was not thought of.

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
-from collector.events import FileRead, ProcessExec, ProcessExit, Source
+from collector.events import AnyEvent, FileRead, ProcessExec, ProcessExit, Source
 from collector.redact import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from collector.events import AnyEvent
     from collector.redact import Redactor
 
 HintKind: TypeAlias = Literal["missing-program", "missing-file", "early-exit"]
@@ -38,6 +35,8 @@ _SIGNS: Final = re.compile(
     r"|/sys/(?:class/dmi/id/[a-z_]+|hypervisor/.*|class/net/[^/]+/address)"
 )
 """Files by which a sandbox can be told."""
+_PLACES_OF_SIGNS: Final = ("/.dockerenv", "/run/", "/proc/", "/sys/")
+"""All of them begin with one of these, and few other files do."""
 _NOT_A_HINT: Final = (
     "/usr/", "/lib", "/proc/", "/sys/", "/dev/", "/tmp/", "/var/tmp/", "/opt/fumehood/", "/etc/ld.so", "/bin/",  # noqa: S108 - in the pod
 )  # fmt: skip
@@ -84,8 +83,10 @@ class _Seen:
 _Key: TypeAlias = tuple[HintKind, str, str, str]
 
 
-class HintFinder:
-    """Takes the events of a run one at a time, in order."""
+class HintReader:
+    """Gathers the hints from the events of a run."""
+
+    kinds: Final = get_args(AnyEvent)
 
     def __init__(self, home: str) -> None:
         """Begin.
@@ -101,17 +102,17 @@ class HintFinder:
         """Signs of a sandbox that each process looked at, and nothing else since."""
 
     def see(self, event: AnyEvent) -> None:
-        """Take the next event."""
+        """Take the next event, in order of time and with its actor."""
         if event.actor != _PACKAGE and not event.actor.startswith(_DEPENDENCY):
             return
         match event:
-            case ProcessExec():
-                self._executed(event)
             case FileRead():
                 self._opened(event)
+            case ProcessExec():
+                self._executed(event)
             case ProcessExit():
                 self._ended(event)
-            case _:
+            case _ if self._signs:
                 self._signs.pop(event.pid, None)
 
     def hints(self, redactor: Redactor) -> Hints:
@@ -155,13 +156,13 @@ class HintFinder:
             self._add("missing-program", name, attempt)
 
     def _opened(self, event: FileRead) -> None:
-        if _SIGNS.fullmatch(event.path):
+        if event.path.startswith(_PLACES_OF_SIGNS) and _SIGNS.fullmatch(event.path):
             signs = self._signs.setdefault(event.pid, {})
             if len(signs) < _REMEMBERED:
                 signs[event.path] = event
             return
         # What an interpreter opens at its own end, or to load a module, is no answer to what was seen.
-        if not event.path.startswith(_NOT_A_HINT):
+        if self._signs and not event.path.startswith(_NOT_A_HINT):
             self._signs.pop(event.pid, None)
         if event.errno in _ABSENT and self._tells(event.path):
             self._add("missing-file", event.path, event)
@@ -186,17 +187,3 @@ class HintFinder:
                 return
             seen = self._found[key] = _Seen(event)
         seen.count += 1
-
-
-def find_hints(events: Iterable[AnyEvent], home: str, redactor: Redactor) -> Hints:
-    """Gather the hints of a run.
-
-    Args:
-        events: Its events in order of time, with actors.
-        home: Its home directory.
-        redactor: Takes planted secrets out of them.
-    """
-    finder = HintFinder(home)
-    for event in events:
-        finder.see(event)
-    return finder.hints(redactor)

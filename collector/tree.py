@@ -12,7 +12,7 @@ from collector.events import AnyEvent, ProcessExec, ProcessExit, ProcessStart
 from collector.redact import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from collector.redact import Redactor
 
@@ -73,38 +73,49 @@ class _Process:
     children: list[_Process] = field(default_factory=list)
 
 
-def tree(events: Iterable[AnyEvent], redactor: Redactor) -> ProcessTree:
-    """Build the tree from the process events among `events`, which are in order of time."""
-    roots, total = _gather(events, redactor)
-    shapes: dict[_Shape, int] = {}
-    nodes = _together([_node(root, 1, shapes) for root in roots])
-    allowed = _within_bound(nodes)
-    shown = tuple(_pruned(node, allowed) for node in nodes if id(node) in allowed)
-    left = sum(node.count for node in nodes if id(node) not in allowed)
-    return ProcessTree(total=total, roots=shown, omitted=left)
+class TreeReader:
+    """Gathers the tree from the events of a run."""
 
+    kinds: Final = (ProcessStart, ProcessExec, ProcessExit)
 
-def _gather(events: Iterable[AnyEvent], redactor: Redactor) -> tuple[list[_Process], int]:
-    alive: dict[int, _Process] = {}
-    roots: list[_Process] = []
-    total = 0
-    for event in events:
+    def __init__(self, redactor: Redactor) -> None:
+        """Begin.
+
+        Args:
+            redactor: Takes planted secrets out of what is quoted.
+        """
+        self._redactor = redactor
+        self._alive: dict[int, _Process] = {}
+        self._roots: list[_Process] = []
+        self._total = 0
+
+    def see(self, event: AnyEvent) -> None:
+        """Take the next event, in order of time."""
         if not isinstance(event, ProcessStart | ProcessExec | ProcessExit) or event.pid == 0:
-            continue
+            return
+        alive = self._alive
         process = alive.get(event.pid)
         if process is None:
             parent = 0 if isinstance(event, ProcessExit) else event.parent
             process = alive[event.pid] = _Process(event.pid, event.phase, event.actor)
-            (alive[parent].children if parent in alive and parent != event.pid else roots).append(process)
-            total += 1
+            (alive[parent].children if parent in alive and parent != event.pid else self._roots).append(process)
+            self._total += 1
         if isinstance(event, ProcessExec) and not event.errno:
             process.actor = event.actor
-            process.commands.append(_command(event, redactor))
+            process.commands.append(_command(event, self._redactor))
         elif isinstance(event, ProcessExit):
             process.exit = event.signal or str(event.code)
             # Numbers come again: what is new under this one has another parent.
             del alive[event.pid]
-    return roots, total
+
+    def tree(self) -> ProcessTree:
+        """Give what was gathered."""
+        shapes: dict[_Shape, int] = {}
+        nodes = _together([_node(root, 1, shapes) for root in self._roots])
+        allowed = _within_bound(nodes)
+        shown = tuple(_pruned(node, allowed) for node in nodes if id(node) in allowed)
+        left = sum(node.count for node in nodes if id(node) not in allowed)
+        return ProcessTree(total=self._total, roots=shown, omitted=left)
 
 
 def _command(event: ProcessExec, redactor: Redactor) -> Command:

@@ -6,8 +6,9 @@ import json
 
 import msgspec
 
-from collector.attempts import MOST, Network, network
+from collector.attempts import MOST, AttemptReader, Network
 from collector.events import AnyEvent, Source
+from collector.readers import show
 from collector.redact import Redactor
 from collector.text import parse
 from tests.collector.bundles import AWS_VALUE, BAITS
@@ -18,7 +19,9 @@ def gathered(*lines: str) -> Network:
         msgspec.structs.replace(parse(line), source=Source("gateway.jsonl.zst", number))
         for number, line in enumerate(lines, 1)
     ]
-    return network(events, Redactor.of(BAITS), unparsed=0, limits=())
+    reader = AttemptReader(Redactor.of(BAITS))
+    show(events, [reader])
+    return reader.network(unparsed=0, limits=())
 
 
 def test_equal_attempts_are_counted_once() -> None:

@@ -161,7 +161,7 @@ def test_marks_are_in_the_order_of_the_events() -> None:
     usual = Baseline(
         schema=SCHEMA, image="", pod="bubblewrap", recorded=(), shapes=(Shaper(manifest).shape(events[1]),)
     )
-    assert is_usual(usual, manifest, events) == [False, True]
+    assert list(is_usual(usual, manifest, events)) == [False, True]
 
 
 @pytest.mark.parametrize(

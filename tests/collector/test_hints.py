@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from collector.hints import MOST, find_hints
+from collector.hints import MOST, HintReader, Hints
+from collector.readers import show
 from collector.redact import Redactor
 from tests.collector.bundles import AWS_VALUE, BAITS, HOME
 from tests.collector.reports import make_events
 
+if TYPE_CHECKING:
+    from collector.events import AnyEvent
+
+
+def gathered(events: list[AnyEvent]) -> Hints:
+    reader = HintReader(HOME)
+    show(events, [reader])
+    return reader.hints(Redactor.of(BAITS))
+
 
 def found(*lines: str) -> list[tuple[str, str, int]]:
-    hints = find_hints(make_events(*lines), HOME, Redactor.of(BAITS))
+    hints = gathered(make_events(*lines))
     return [(hint.kind, hint.what, hint.count) for hint in hints.items]
 
 
@@ -102,7 +114,7 @@ def test_the_end_of_another_process_is_not_its_end() -> None:
 
 def test_kinds_are_together_and_numbers_are_bounded() -> None:
     files = [read(f"{HOME}/wanted-{number}", errno="ENOENT") for number in range(MOST + 50)]
-    hints = find_hints(make_events(*files, tried(7, "/usr/bin/bun")), HOME, Redactor.of(BAITS))
+    hints = gathered(make_events(*files, tried(7, "/usr/bin/bun")))
     assert [hint.kind for hint in hints.items] == ["missing-program", *["missing-file"] * (MOST - 1)]
     assert hints.omitted == 51
     assert {hint.profile for hint in hints.items} == {""}

@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 from collector import tree as tree_module
+from collector.readers import show
 from collector.redact import Redactor
 from collector.text import parse
-from collector.tree import ALIKE, DEEPEST, ProcessNode, ProcessTree, tree
+from collector.tree import ALIKE, DEEPEST, ProcessNode, ProcessTree, TreeReader
 from tests.collector.bundles import AWS_VALUE, BAITS
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def grown(*lines: str) -> ProcessTree:
     events: list[AnyEvent] = [parse(line) for line in lines]
-    return tree(events, Redactor.of(BAITS))
+    reader = TreeReader(Redactor.of(BAITS))
+    show(events, [reader])
+    return reader.tree()
 
 
 def size(nodes: tuple[ProcessNode, ...]) -> int:
