@@ -43,3 +43,7 @@ class TokenError(UsageError):
 
 class RedisServerError(SandboxError):
     """No Redis can be started on this machine."""
+
+
+class WebhookError(UsageError):
+    """A webhook's URL is not one that the configuration allows."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -11,6 +14,7 @@ from sandbox import versions
 from sandbox.api import health, problems, submissions
 from sandbox.api.bounds import Bounds
 from sandbox.api.service import Service
+from sandbox.webhooks.deliver import Deliverer
 
 PREFIX: Final = "/api/v1"
 _UPLOADS: Final = frozenset({f"{PREFIX}/submissions/upload"})
@@ -21,7 +25,11 @@ _FORM_BYTES: Final = 64 * 1024
 def create_app(service: Service) -> FastAPI:
     """The application of a service. Pages of documentation that load scripts from elsewhere are not offered."""
     app = FastAPI(
-        title="fumehood", docs_url=None, redoc_url=None, openapi_url=f"{PREFIX}/openapi.json", redirect_slashes=False
+        lifespan=_beside,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{PREFIX}/openapi.json",
+        redirect_slashes=False,
     )
     app.state.service = service
     api = APIRouter(prefix=PREFIX)
@@ -33,6 +41,17 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(Bounds, uploads=_UPLOADS, max_upload=upload)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
+
+
+@asynccontextmanager
+async def _beside(app: FastAPI) -> AsyncIterator[None]:
+    """What goes on while the server runs."""
+    service: Service = app.state.service
+    delivering = asyncio.create_task(Deliverer(service.engine, service.receivers, service.clock).run())
+    yield
+    delivering.cancel()
+    with suppress(asyncio.CancelledError):
+        await delivering
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

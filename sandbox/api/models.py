@@ -31,6 +31,11 @@ class Options(Input):
         default=None, max_length=64, description="Name of a profile that the server offers; its default when left out"
     )
     artefact: ArtefactChoice = Field(default="auto", description="Which file of a release to run")
+    webhook: str | None = Field(
+        default=None,
+        max_length=2048,
+        description="URL that is told the end; must lie below one that the configuration's `webhooks` names",
+    )
     force: bool = Field(default=False, description="Run again even if the same was run before")
 
 

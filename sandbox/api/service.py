@@ -16,6 +16,7 @@ from sandbox.database import open_database
 from sandbox.profile import Profile, load_profile
 from sandbox.resources import rules_directory
 from sandbox.submissions.model import Submission
+from sandbox.webhooks.receivers import Receiver, load_receivers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Service:
     profiles: Mapping[str, Profile]
     """Those that may be asked for, by name; the first is the default."""
     rules_sha256: str
+    receivers: tuple[Receiver, ...]
+    """Who may be told the end of submissions."""
     enqueue: Callable[[Submission], None]
     """Tells workers of a committed submission; never raises, since the reconciler finds what it missed."""
     clock: Callable[[], float] = time.time
@@ -48,6 +51,7 @@ def open_service(configuration: Configuration, stopping: Callable[[], bool] = bo
         engine=open_database(configuration.database),
         profiles={profile.name: profile for profile in profiles},
         rules_sha256=rules_digest(rules_directory()),
+        receivers=load_receivers(configuration.webhooks),
         enqueue=_leave_to_reconciler,
         stopping=stopping,
     )

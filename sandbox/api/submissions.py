@@ -11,10 +11,11 @@ from sandbox.api.access import Caller, Submitter
 from sandbox.api.models import Identifier, Options, Submission, SubmissionRequest, Submitted
 from sandbox.api.problems import ProblemError, documented, not_found
 from sandbox.api.service import Service, ServiceNeeded
-from sandbox.errors import IntakeError, LaneFullError
+from sandbox.errors import IntakeError, LaneFullError, WebhookError
 from sandbox.intake import normalise
 from sandbox.submissions import model, query
 from sandbox.submissions.submit import identity, submit
+from sandbox.webhooks.receivers import receiver_of
 
 ROUTER: Final = APIRouter(prefix="/submissions", tags=["submissions"])
 _RETRY_S: Final = 60
@@ -82,7 +83,7 @@ def request_of(  # noqa: PLR0913 - who asks, for what, with which options
     """What is asked for, with the defaults of the server.
 
     Raises:
-        ProblemError: The server does not offer the profile.
+        ProblemError: The server does not offer the profile, or the configuration allows no such webhook.
     """
     name = options.profile or next(iter(service.profiles))
     profile = service.profiles.get(name)
@@ -91,6 +92,11 @@ def request_of(  # noqa: PLR0913 - who asks, for what, with which options
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "profile", f"no profile {name[:64]!a} is offered; choose one of: {offered}"
         )
+    if options.webhook is not None:
+        try:
+            receiver_of(service.receivers, options.webhook)
+        except WebhookError as error:
+            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "webhook", str(error)) from error
     plan = service.configuration
     return model.Request(
         package=package,
@@ -104,6 +110,7 @@ def request_of(  # noqa: PLR0913 - who asks, for what, with which options
         runtime=plan.worker.runtime,
         submitter=caller.name,
         idempotency_key=key,
+        webhook=options.webhook or "",
         budget=plan.queue.attempts,
         force=options.force,
     )

@@ -43,6 +43,7 @@ def load_configuration(environment: Mapping[str, str], given: Path | None = None
         queue=file.queue,
         worker=file.worker,
         api=file.api,
+        webhooks=file.webhooks,
     )
 
 

@@ -45,6 +45,18 @@ class WorkerPlan(Part, frozen=True, kw_only=True):
     """Names or paths of the profiles that may be asked for; the first is the default."""
 
 
+class TrustedProxy(Part, frozen=True, kw_only=True):
+    """A proxy that signs people on and says in headers who they are. Any other peer's headers are ignored."""
+
+    peers: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
+    """Addresses or networks (`10.0.0.7`, `10.1.0.0/24`) from which requests come that may carry the headers."""
+    user_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "X-Forwarded-User"
+    groups_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "X-Forwarded-Groups"
+    """Comma-separated groups of the person."""
+    roles: dict[str, Literal["submit", "analyst", "admin"]] = {}
+    """Role that a group has; the highest counts, and who has none is refused."""
+
+
 class ApiPlan(Part, frozen=True, kw_only=True):
     """How the HTTP interface is offered."""
 
@@ -53,6 +65,18 @@ class ApiPlan(Part, frozen=True, kw_only=True):
     """0 for any that is free."""
     upload_mb: Annotated[int, Meta(ge=1, le=16_384)] = 512
     """Largest upload, MiB."""
+    requests_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 1200
+    """Of one token, by one server; a tenth of it may come at once."""
+    trusted_proxy: TrustedProxy | None = None
+
+
+class WebhookReceiver(Part, frozen=True, kw_only=True):
+    """Who may be told the end of submissions."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    """Everything that is told goes to this URL or below it, to no other host, port or path."""
+    secret_file: Annotated[str, Meta(min_length=1)]
+    """File that holds the secret with which messages are signed."""
 
 
 class Configuration(Part, frozen=True, kw_only=True):
@@ -71,6 +95,8 @@ class Configuration(Part, frozen=True, kw_only=True):
     queue: QueuePlan = QueuePlan()
     worker: WorkerPlan = WorkerPlan()
     api: ApiPlan = ApiPlan()
+    webhooks: tuple[WebhookReceiver, ...] = ()
+    """None: a submission that names a webhook is refused."""
 
 
 class ConfigurationFile(Part, frozen=True, kw_only=True):
@@ -83,3 +109,4 @@ class ConfigurationFile(Part, frozen=True, kw_only=True):
     queue: QueuePlan = QueuePlan()
     worker: WorkerPlan = WorkerPlan()
     api: ApiPlan = ApiPlan()
+    webhooks: tuple[WebhookReceiver, ...] = ()

@@ -42,11 +42,10 @@ SUBMISSIONS: Final = Table(
     Column("runtime", String(64), nullable=False),
     Column("identity", String(64), nullable=False, comment="digest of all of the above: equal for equal work"),
     Column("standing", String(64), unique=True, comment="identity, while this row answers for it; else null"),
-    # By whom, and whom to tell
+    # By whom
     Column("submitter", String(128), nullable=False),
     Column("idempotency_key", String(255)),
     Column("origin", String(26), comment="the submission of which this is a rerun"),
-    Column("webhook", Text, nullable=False, comment="URL that is told the end; empty for none"),
     # How it goes
     Column("attempt", Integer, nullable=False, comment="number of the latest attempt; 0 before the first"),
     Column("budget", Integer, nullable=False, comment="how many attempts there may be"),
@@ -123,7 +122,7 @@ DELIVERIES: Final = Table(
     METADATA,
     Column("id", String(26), primary_key=True),
     Column("submission", ForeignKey(SUBMISSIONS.c.id, ondelete="CASCADE"), nullable=False),
-    Column("event", String(32), nullable=False, comment="e.g. submission.done"),
+    Column("event", String(32), nullable=False, comment="e.g. submission.done; empty before the end"),
     Column("url", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("created", Double, nullable=False),
@@ -131,8 +130,8 @@ DELIVERIES: Final = Table(
     Column("due", Double, nullable=False, comment="not tried before; while it is tried, when another may take it"),
     Column("ended", Double),
     Column("reason", Text, nullable=False, comment="why the latest attempt failed"),
-    CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
+    CheckConstraint("state IN ('waiting', 'pending', 'delivered', 'failed')", name="state"),
     Index(None, "state", "due"),
-    Index(None, "submission"),
+    Index(None, "submission", "state"),
 )
-"""Webhooks: what is to be told, committed together with what it tells."""
+"""Webhooks: who is to be told of what. What waits for a submission's end becomes due in the transaction of that end."""

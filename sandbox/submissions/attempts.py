@@ -13,6 +13,7 @@ from sqlalchemy import insert, select, update
 
 from sandbox.database import writing
 from sandbox.database.schema import ATTEMPTS, SUBMISSIONS
+from sandbox.submissions import outbox
 from sandbox.submissions.model import Submission
 from sandbox.submissions.query import one, read
 
@@ -129,6 +130,8 @@ def finish(connection: Connection, attempt: Attempt, result: Result, now: float)
         .returning(table.identity)
     ).first()
     _end(connection, attempt, now, outcome=final if row else "late", reason=result.reason, run=result.run)
+    if row is not None:
+        outbox.ended(connection, attempt.submission, final, now)
     if row is not None and result.state == "done":
         # From now on this one answers for its work, in place of one that was forced aside.
         others = (table.standing == row[0], table.state.in_(("done", "failed", "dead", "cancelled")))
@@ -193,6 +196,8 @@ def _lose(connection: Connection, attempt: Attempt, reason: str, now: float) -> 
     if not changed:
         return None
     _end(connection, attempt, now, outcome="lost", reason=reason)
+    if values["state"] != "queued":
+        outbox.ended(connection, attempt.submission, values["state"], now)
     return one(connection, attempt.submission)
 
 

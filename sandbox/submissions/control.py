@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from sandbox.database import writing
 from sandbox.database.schema import SUBMISSIONS
+from sandbox.submissions import outbox
 from sandbox.submissions.query import one
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ def cancel(engine: Engine, identifier: str, reason: str, now: float) -> Submissi
     """Cancel what waits at once; what runs is asked to end, and ends within a heartbeat. `None`: no such submission."""
     table = SUBMISSIONS.c
     with writing(engine) as connection:
-        connection.execute(
+        changed = connection.execute(
             update(SUBMISSIONS)
             .where(table.id == identifier, table.state == "queued")
             .values(state="cancelled", cancel=True, ended=now, changed=now, reason=reason, standing=None)
-        )
+        ).rowcount
+        if changed:
+            outbox.ended(connection, identifier, "cancelled", now)
         connection.execute(
             update(SUBMISSIONS)
             .where(table.id == identifier, table.state == "running")
@@ -37,7 +40,7 @@ def retry(engine: Engine, identifier: str, attempts: int, now: float) -> Submiss
     """Queue a dead, failed or cancelled submission again, with so many further attempts. `None`: no such submission."""
     table = SUBMISSIONS.c
     with writing(engine) as connection:
-        connection.execute(
+        changed = connection.execute(
             update(SUBMISSIONS)
             .where(table.id == identifier, table.state.in_(("dead", "failed", "cancelled")))
             .values(
@@ -48,5 +51,7 @@ def retry(engine: Engine, identifier: str, attempts: int, now: float) -> Submiss
                 reason="",
                 budget=table.attempt + attempts,
             )
-        )
+        ).rowcount
+        if changed:
+            outbox.again(connection, identifier, now)
         return one(connection, identifier)

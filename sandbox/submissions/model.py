@@ -32,6 +32,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
     origin: str | None = None
     webhook: str = ""
+    """URL that is told the end, one that the configuration allows; empty for none."""
     budget: int = 3
     """How many attempts there may be."""
     force: bool = False
@@ -59,7 +60,6 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     submitter: str
     idempotency_key: str | None
     origin: str | None
-    webhook: str
     attempt: int
     budget: int
     owner: str

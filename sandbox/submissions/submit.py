@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, update
 from sandbox.database import is_conflict, writing
 from sandbox.database.schema import SUBMISSIONS
 from sandbox.errors import LaneFullError
-from sandbox.submissions import identifiers
+from sandbox.submissions import identifiers, outbox
 from sandbox.submissions.model import LANES, Submission, Submitted
 from sandbox.submissions.query import read
 
@@ -78,10 +78,12 @@ def _submit(engine: Engine, request: Request, now: float, full: Mapping[Lane, in
         if not request.force:
             earlier = _find(connection, SUBMISSIONS.c.standing == same)
             if earlier:
+                outbox.subscribe(connection, earlier.id, request.webhook, now)
                 return _lifted(connection, earlier, request.lane, now)
         _check_room(connection, request.lane, full)
         row = _row(request, same, now)
         connection.execute(insert(SUBMISSIONS), row)
+        outbox.subscribe(connection, str(row["id"]), request.webhook, now)
         return Submitted(submission=msgspec.convert(row, Submission), created=True)
 
 
@@ -135,7 +137,6 @@ def _row(request: Request, same: str, now: float) -> dict[str, object]:
         "submitter": request.submitter,
         "idempotency_key": request.idempotency_key,
         "origin": request.origin,
-        "webhook": request.webhook,
         "attempt": 0,
         "budget": request.budget,
         "owner": "",

@@ -64,6 +64,7 @@ def test_an_idempotency_key_makes_a_request_one(api: Offered) -> None:
         ({"purl": "pkg:pypi/six", "profile": "pipy"}, "choose one of: pypi"),
         ({"purl": "pkg:pypi/six", "lane": "fast"}, "body.lane"),
         ({"purl": "pkg:pypi/six", "wait": True}, "body.wait"),
+        ({"purl": "pkg:pypi/six", "webhook": "http://127.0.0.1:1/"}, "the configuration's `webhooks`"),
         ({}, "body.purl"),
         ([], "body"),
     ],

@@ -93,7 +93,6 @@ def upgrade() -> None:
         sa.Column("submitter", sa.String(length=128), nullable=False),
         sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("origin", sa.String(length=26), nullable=True, comment="the submission of which this is a rerun"),
-        sa.Column("webhook", sa.Text(), nullable=False, comment="URL that is told the end; empty for none"),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="number of the latest attempt; 0 before the first"),
         sa.Column("budget", sa.Integer(), nullable=False, comment="how many attempts there may be"),
         sa.Column("owner", sa.String(length=128), nullable=False, comment="who runs it; empty when nobody does"),
@@ -179,7 +178,7 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("submission", sa.String(length=26), nullable=False),
-        sa.Column("event", sa.String(length=32), nullable=False, comment="e.g. submission.done"),
+        sa.Column("event", sa.String(length=32), nullable=False, comment="e.g. submission.done; empty before the end"),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
@@ -189,7 +188,7 @@ def upgrade() -> None:
         ),
         sa.Column("ended", sa.Double(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False, comment="why the latest attempt failed"),
-        sa.CheckConstraint("state IN ('pending', 'delivered', 'failed')", name=op.f("ck_deliveries_state")),
+        sa.CheckConstraint("state IN ('waiting', 'pending', 'delivered', 'failed')", name=op.f("ck_deliveries_state")),
         sa.ForeignKeyConstraint(
             ["submission"], ["submissions.id"], name=op.f("fk_deliveries_submission"), ondelete="CASCADE"
         ),
@@ -197,7 +196,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_deliveries_state_due"), ["state", "due"], unique=False)
-        batch_op.create_index(batch_op.f("ix_deliveries_submission"), ["submission"], unique=False)
+        batch_op.create_index(batch_op.f("ix_deliveries_submission_state"), ["submission", "state"], unique=False)
 
     op.create_table(
         "findings",

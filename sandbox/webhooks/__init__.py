@@ -1,0 +1,1 @@
+"""Tells other systems the end of submissions: signed, from committed rows, tried again until it arrives."""
