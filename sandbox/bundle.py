@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,14 +11,13 @@ import zstandard
 
 from collector.manifest import FileEntry, Manifest
 from sandbox.errors import UsageError
+from sandbox.partial import PartialDirectory, sync
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
-_PARTIAL = ".partial"
 _LEVEL = 3
 _SYNCS_AT_ONCE = 16
 
@@ -38,18 +33,12 @@ class BundleWriter:
             run: Id of the run.
         """
         self._bundles = bundles
-        self.directory = bundles / f"{run}{_PARTIAL}"
         try:
-            bundles.mkdir(parents=True, exist_ok=True)
-            with _registered(bundles):
-                _remove_stale(bundles)
-                self.directory.mkdir(mode=0o700)
-                # Held while the worker lives, however it ends: tells a directory in use from one left by a crash.
-                self._lock = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._partial = PartialDirectory(bundles, run)
         except OSError as error:
             where = "set FUMEHOOD_BUNDLES to a directory that you can write to"
             raise UsageError(f"bundles cannot be written to {bundles}: {error.strerror}; {where}") from error
+        self.directory = self._partial.path
         self._files: dict[str, FileEntry] = {}
 
     def __enter__(self) -> Self:
@@ -60,8 +49,7 @@ class BundleWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove what was not sealed."""
-        shutil.rmtree(self.directory)
-        os.close(self._lock)
+        self._partial.remove()
 
     def add(self, name: str, content: bytes) -> None:
         """Add a file; compressed when `name` ends in `.zst`."""
@@ -101,45 +89,8 @@ class BundleWriter:
         (sealed / "manifest.json").write_bytes(text + b"\n")
         with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
             # At once, as each waits for the disk: one after the other they would be a tenth of a short run.
-            list(pool.map(_sync, (*sealed.rglob("*"), sealed)))
+            list(pool.map(sync, (*sealed.rglob("*"), sealed)))
         target = self._bundles / name
         sealed.rename(target)
-        _sync(self._bundles)
+        sync(self._bundles)
         return target
-
-
-@contextmanager
-def _registered(bundles: Path) -> Iterator[None]:
-    """Alone among all workers: between a directory's making and its locking nobody may take it for a crash's."""
-    descriptor = os.open(bundles / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove_stale(bundles: Path) -> None:
-    """Remove what crashed runs left; their pods died with their workers."""
-    for directory in sorted(bundles.glob(f"*{_PARTIAL}")):
-        try:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            # Its worker was just removing it.
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
-        finally:
-            os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -33,6 +33,18 @@ class DatabaseUnavailableError(SandboxError):
     """The database does not answer, or is not one of ours."""
 
 
+class EvidenceError(SandboxError):
+    """The evidence store cannot do what it was asked for."""
+
+
+class EvidenceMissingError(EvidenceError):
+    """No evidence of the run is stored: it was removed, or never came."""
+
+
+class EvidenceDamagedError(EvidenceError):
+    """What is stored is not what was put there; no report is made from it."""
+
+
 class LaneFullError(SandboxError):
     """Too much waits already: the same request may be taken later."""
 

@@ -16,6 +16,8 @@ from tests.servers.fixtures import (
     postgresql,
     postgresql_url,
     redis_server,
+    s3,
+    s3_server,
     start_redis,
 )
 from tests.side_by_side import pytest_collection_modifyitems, pytest_runtest_protocol, pytest_xdist_make_scheduler
@@ -32,6 +34,8 @@ __all__ = [
     "pytest_runtest_protocol",
     "pytest_xdist_make_scheduler",
     "redis_server",
+    "s3",
+    "s3_server",
     "start_redis",
 ]
 

@@ -1,9 +1,11 @@
-"""Real servers for tests: Redis and PostgreSQL as Debian packages them, started as children of the test process.
+"""Real servers for tests, started as children of the test process: Redis and PostgreSQL as Debian packages them, and
+moto, the nearest thing to an S3 that can be installed.
 
 The fixtures are there in every test, without an import (tests/conftest.py takes them in):
 
 | fixture | gives |
 |---|---|
+| `s3` | an empty bucket of an S3-like server (moto, in memory), new for each test; its URL |
 | `redis_server` | a Redis of the test's own: unix socket, append-only file, no password |
 | `start_redis` | a function that starts more, of any kind: `start_redis(RedisKind(append_only=False, tls=True))` |
 | `postgresql` | the cluster of this test process; never stop it |

@@ -8,12 +8,22 @@ import pytest
 
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import RedisKind, RedisServer
+from tests.servers.s3 import S3Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["database_url", "own_postgresql", "postgresql", "postgresql_url", "redis_server", "start_redis"]
+__all__ = [
+    "database_url",
+    "own_postgresql",
+    "postgresql",
+    "postgresql_url",
+    "redis_server",
+    "s3",
+    "s3_server",
+    "start_redis",
+]
 
 
 @pytest.fixture
@@ -64,6 +74,25 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'fumehood.sqlite'}"
     return request.getfixturevalue("postgresql_url")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """The S3-like server of this test process."""
+    server = S3Server()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket; the environment says how to get there."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server.create_bucket()
 
 
 def _cluster() -> Iterator[PostgreSQL]:
