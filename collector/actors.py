@@ -58,6 +58,7 @@ _TOOLS: Final = frozenset({"/usr/bin/lsb_release", "/usr/bin/uname", "/bin/uname
 """What pip asks about the machine for its User-Agent header."""
 _MODULES: Final = (".py", ".pyc", ".so", ".pth")
 _FIXED: Final = ("/usr/", "/opt/", "/etc/", "/lib", "/proc/", "/sys/", "/dev/")
+_OPENED: Final = (FileRead, FileWrite, FileRename, FileLink)
 _INTRUSIONS: Final = frozenset({"ptrace", "process_vm_writev", "/proc/mem"})
 _BUILDING: Final = frozenset({"dependencies", "install"})
 
@@ -124,6 +125,9 @@ class Attribution:
         return event if event.actor == actor else msgspec.structs.replace(event, actor=actor)
 
     def _next(self, event: AnyEvent) -> str:
+        known = self._standings.get(event.pid)
+        if known is not None and known.code is _Code.PACKAGE and isinstance(event, FileRead):
+            return known.below  # Most events are of this sort, and change nothing.
         standing = self._standing(event)
         if isinstance(event, ProcessExec) and not event.errno:
             standing = self._executed(standing, event)
@@ -137,7 +141,7 @@ class Attribution:
         actor = standing.actor
         if actor == BACKEND and not is_compiling(event, self._home):
             actor = standing.below
-        if not event.errno and self._tampers(event):
+        if not self._tampered and not event.errno and self._tampers(event):
             # By whomever: what a pip unpacks, the package has chosen.
             self._tampered = True
         if actor == INSTALLER and is_misled(event, self._home):
@@ -246,12 +250,12 @@ class Attribution:
 
         The drivers never do; if one does, a package has found a way in, and from then on it is the package.
         """
-        wrote = self._wrote.setdefault(event.pid, set())
-        if isinstance(event, FileWrite | FileRename | FileLink) and not event.errno and event.path.endswith(_MODULES):
-            wrote.add(event.path)
-        if not isinstance(event, FileRead) or event.errno or not event.path.endswith(_MODULES):
+        if event.errno or not isinstance(event, _OPENED) or not event.path.endswith(_MODULES):
             return standing
-        if event.path.startswith(_FIXED) or event.path in wrote:
+        if not isinstance(event, FileRead):
+            self._wrote.setdefault(event.pid, set()).add(event.path)
+            return standing
+        if event.path.startswith(_FIXED) or event.path in self._wrote.get(event.pid, ()):
             return standing
         return standing._replace(code=_Code.PACKAGE)
 
@@ -264,6 +268,8 @@ class Attribution:
     def _tampers(self, event: AnyEvent) -> bool:
         """Whether an event changes the environment's interpreter, on which trust in its commands rests."""
         match event:
+            case FileRead():
+                return False
             case FileLink(symbolic=True):
                 reached = posixpath.normpath(posixpath.join(posixpath.dirname(event.path), event.target))
                 paths = [event.path]
@@ -297,4 +303,6 @@ def attribute(events: Iterable[AnyEvent], processes: ProcessTable, manifest: Man
     attribution = Attribution(processes, manifest)
     origins = Origins(processes, attribution.actor)
     for event in with_true_names(events, manifest.home):
-        yield origins.explained(attribution.attributed(event))
+        attributed = attribution.attributed(event)
+        # A file that is read says nothing of where a program came from.
+        yield attributed if isinstance(attributed, FileRead) else origins.explained(attributed)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OWN: Final = (".venv/", ".cache/")
 """Below the home directory, but never planted: installers rename there all the time."""
+_NAMING: Final = (FileRename, FileLink)
 _CHAIN: Final = 256
 """Directories moved into one another that are followed."""
 
@@ -39,6 +40,9 @@ class _Names:
         self._last: tuple[Source | None, str, str, str] = (None, "", "", "")
         """Of the last one: its line, the old and the new name, and what stood at the new name before."""
 
+    def __bool__(self) -> bool:
+        return bool(self._aliases)
+
     def note(self, event: FileRename | FileLink) -> None:
         """Take account of a renaming or linking that worked."""
         old, new = (event.old, event.path) if isinstance(event, FileRename) else (event.target, event.path)
@@ -60,7 +64,7 @@ class _Names:
     def true(self, path: str) -> str | None:
         """The name that a file had when the run began; None when it is the same."""
         found, fixed, made = path, 0, self._count + 1
-        for _ in range(_CHAIN if self._aliases else 0):
+        for _ in range(_CHAIN):
             step = self._step(found, fixed, made)
             if step is None:
                 break
@@ -92,7 +96,7 @@ def with_true_names(events: Iterable[AnyEvent], home: str) -> Iterator[AnyEvent]
     for event in events:
         yield event
         if isinstance(event, FileRead):
-            if (true := names.true(event.path)) is not None:
+            if names and (true := names.true(event.path)) is not None:
                 yield msgspec.structs.replace(event, path=true)
-        elif isinstance(event, FileRename | FileLink) and not event.errno and not getattr(event, "symbolic", False):
+        elif isinstance(event, _NAMING) and not event.errno and not getattr(event, "symbolic", False):
             names.note(event)

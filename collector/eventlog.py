@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter, eq
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
@@ -22,12 +22,14 @@ from collector.events import AnyEvent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-KEPT: Final = 1 << 14
+KEPT: Final = 1 << 15
 """Events of a log that are kept as they are: a usual run has fewer."""
 _PACK: Final = 1 << 12
 """Events packed together."""
 _RUN: Final = 1 << 13
 """Events put in order together."""
+_PLAIN: Final = 2
+"""Runs of a trace that are kept as they are: a usual trace has no more."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(list[AnyEvent])
 _MOMENT: Final = attrgetter("ts")
@@ -66,8 +68,9 @@ class _Run(NamedTuple):
     packs: list[_Pack]
 
     @classmethod
-    def of(cls, events: list[AnyEvent]) -> _Run:
-        return cls(events[0].ts, [_Pack(events[at : at + _PACK]) for at in range(0, len(events), _PACK)])
+    def of(cls, events: list[AnyEvent], *, plain: bool = False) -> _Run:
+        packs = [_Pack(events[at : at + _PACK], plain=plain) for at in range(0, len(events), _PACK)]
+        return cls(events[0].ts, packs)
 
 
 class EventLog(Sequence[AnyEvent]):
@@ -90,13 +93,13 @@ class EventLog(Sequence[AnyEvent]):
 
     def extend(self, events: Iterable[AnyEvent]) -> None:
         """Add events to the end."""
-        last = self._last if self._packs or self._last else self._kept
-        for event in events:
-            last.append(event)
-            if len(last) == (self._most if last is self._kept else _PACK):
-                if last is not self._kept:
-                    self._packs.append(_Pack(last))
-                last = self._last = []
+        left = iter(events)
+        self._kept += islice(left, self._most - len(self._kept))
+        while more := list(islice(left, _PACK - len(self._last))):
+            self._last += more
+            if len(self._last) == _PACK:
+                self._packs.append(_Pack(self._last))
+                self._last = []
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, EventLog) and len(self) == len(other) and all(map(eq, self, other))
@@ -154,7 +157,7 @@ class Ordering:
         self._late = late
         if events:
             self._until = events[-1].ts
-            self._runs.append(_Run.of(events))
+            self._runs.append(_Run.of(events, plain=len(self._runs) < _PLAIN))
         if len(late) >= self.run:
             self._runs.append(_Run.of(late))
             self._late = []
@@ -167,12 +170,14 @@ class Ordering:
 
     def batches(self) -> Iterator[list[AnyEvent]]:
         """Give all events in order, some at a time: what may have to wait for another run is held back."""
-        rest = [_Run(events[0].ts, [_Pack(events, plain=True)]) for events in self._parted() if events]
+        rest = [_Run.of(events, plain=True) for events in self._parted() if events]
         runs = sorted([*self._runs, *rest], key=lambda run: run.begun)
         held: list[AnyEvent] = []
         for run, following in zip(runs, [*(run.begun for run in runs), math.inf][1:], strict=True):
+            overlaps = bool(held)
             held += chain.from_iterable(pack.events() for pack in run.packs)
-            held.sort(key=_IN_ORDER)
+            if overlaps:
+                held.sort(key=_IN_ORDER)
             until = bisect_left(held, following, key=_MOMENT)
             yield held[:until]
             held = held[until:]

@@ -44,6 +44,7 @@ _METADATA: Final = frozenset(
 )
 """Addresses and names of cloud metadata services. None of them leads out of a cloud's own network."""
 _SERVED: Final = "registry"
+_DIALS: Final = (NetworkConnect, NetworkSend)
 _Message = TypeVar("_Message", bound=HttpRequest | NetworkPayload)
 
 
@@ -162,7 +163,7 @@ class Explainer:
         Returns:
             The event with the name that gave its address, when one did; others as they are.
         """
-        if not isinstance(event, NetworkConnect | NetworkSend):
+        if not isinstance(event, _DIALS):
             return event
         host = self._names.at(event.ip, event.ts)
         named = msgspec.structs.replace(event, host=host, role=self._roles.of(host, event.ip))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+_DEVICES: Final = ("/proc/", "/dev/null", "/dev/tty", "/dev/pts/")
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -34,7 +38,7 @@ class WrittenFiles:
 
     def add(self, written: Written) -> None:
         """Marks a file as written; the first writer stays until the file is removed."""
-        if written.path in self._files or written.path.startswith(("/proc/", "/dev/null", "/dev/tty", "/dev/pts/")):
+        if written.path in self._files or written.path.startswith(_DEVICES):
             return
         self._links.pop(written.path, None)
         self._files[written.path] = written
@@ -81,8 +85,11 @@ class WrittenFiles:
     def _index(self, path: str) -> None:
         while path and path != "/":
             parent = path.rpartition("/")[0]
-            siblings = self._below.setdefault(parent, set())
-            if path in siblings:
+            siblings = self._below.get(parent)
+            if siblings is None:
+                self._below[parent] = {path}
+            elif path in siblings:
                 return
-            siblings.add(path)
+            else:
+                siblings.add(path)
             path = parent

@@ -23,8 +23,8 @@ ANNOTATION: Final = (
 
 ARGUMENTS: Final = rb'(?:[^"<)]++|' + STRING + rb"|" + ANNOTATION + rb"|<<|\)(?! +=))*+"
 
-HEAD: Final = re.compile(rb"([0-9]{1,10}) +([0-9]{1,12}\.[0-9]{1,9}) ")
-"""pid and time, which begin every line. The other patterns are for what follows."""
+HEAD: Final = re.compile(rb"([0-9]{1,10}) +([0-9]{1,12}\.[0-9]{1,9}) (.*)", re.DOTALL)
+"""pid and time, which begin every line, and what follows: the other patterns are for this."""
 
 _NAME: Final = rb"([a-z_][a-z0-9_]*+)"
 _RESULT: Final = (

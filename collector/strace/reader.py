@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,17 @@ _LONGEST: Final = 1 << 10
 """Bytes of the longest text that is kept; so what is kept is bounded."""
 _INTERRUPTED: Final = b" ...>"
 """Ends a line whose call is resumed on another."""
+_NO_NAME: Final = (b"<", b"+", b"-", b"[")
+"""Begin whatever is no call."""
+
+
+class _Line(NamedTuple):
+    """A line of a trace, cut into its parts."""
+
+    number: int
+    pid: bytes
+    ts: bytes
+    text: bytes
 
 
 class _Pending(msgspec.Struct, frozen=True, gc=False):
@@ -59,68 +70,99 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
     Args:
         lines: the trace, one line each, with or without the newline.
     """
-    pending: dict[bytes, _Pending] = {}
-    known = _Known()
+    joiner = _Joiner()
+    pending, known = joiner.pending, joiner.known
     head = grammar.HEAD.match
     for number, line in enumerate(lines, 1):
         if (begun := head(line)) is None:
             if line.rstrip(b"\r\n"):
                 yield Unparsed(number)
             continue
-        pid, ts = begun.groups()
-        text = line[begun.end() :]
+        pid, ts, text = begun.groups()
         said = known.get(text)
-        if said is None:
-            said = known.learn(text)
-            if said is None:
-                yield from _line(begun, text.rstrip(b"\r\n"), number, pending, known)
-                continue
+        if said is None and (_is_part(text) or (said := known.learn(text)) is None):
+            yield from joiner.items(_Line(number, pid, ts, text.rstrip(b"\r\n")))
+            continue
         # A new call means that the one in flight returned unseen.
-        if pending and pid in pending:
+        if pid in pending:
             yield _unfinished(pending.pop(pid))
         yield Call(number, int(pid), float(ts), said, number)
     for left in pending.values():
         yield _unfinished(left)
 
 
-def _line(
-    begun: re.Match[bytes], text: bytes, number: int, pending: dict[bytes, _Pending], known: _Known
-) -> Iterator[Item]:
-    """The items of a line that is no whole call: its head, what follows it, and its number."""
-    pid, ts = begun.groups()
-    if (match := grammar.RESUMED.match(text)) is not None:
-        yield from _resumed(pid, match, number, pending, known)
-    elif (match := grammar.UNFINISHED.match(text)) is not None:
-        # A thread that executes comes back under the pid of its process.
-        owner = match[3] or pid
-        for thread in dict.fromkeys((pid, owner)):
-            if thread in pending:
-                yield _unfinished(pending.pop(thread))
-        pending[owner] = _Pending(number, pid, ts, text[: match.end(2)], match[1], match[3] is not None)
-    elif (match := grammar.EXIT.match(text)) is not None:
-        if pid in pending:
-            yield _unfinished(pending.pop(pid))
-        code = 0 if match[1] is None else int(match[1])
-        yield Exit(number, int(pid), float(ts), code, (match[2] or b"").decode("ascii"))
-    else:
+def _is_part(text: bytes) -> bool:
+    """Whether it can be seen at once that a text is no whole call, as of one line in five."""
+    return text.startswith(_NO_NAME) or (text.endswith(_INTERRUPTED) and b") =" not in text)
+
+
+class _Joiner:
+    """Puts calls together again that other processes' lines have interrupted."""
+
+    def __init__(self) -> None:
+        self.pending: dict[bytes, _Pending] = {}
+        """The call in flight of each thread."""
+        self.known = _Known()
+
+    def items(self, line: _Line) -> Iterable[Item]:
+        """The items of a line that is no whole call."""
+        number, pid, ts, text = line
+        if (match := grammar.RESUMED.match(text)) is not None:
+            return self._resumed(line, match)
+        if (match := grammar.UNFINISHED.match(text)) is not None:
+            return self._interrupted(line, match)
+        if (match := grammar.EXIT.match(text)) is not None:
+            code = 0 if match[1] is None else int(match[1])
+            end = Exit(number, int(pid), float(ts), code, (match[2] or b"").decode("ascii"))
+            return (*self._given_up(pid), end)
         remark = _remark(int(pid), float(ts), text, number)
         if isinstance(remark, Note) and remark.kind == "superseded":
-            yield from _superseded(remark, pending)
-        yield remark
+            return (*self._superseded(remark), remark)
+        return (remark,)
 
+    def _given_up(self, *threads: bytes) -> list[Item]:
+        """What is in flight of these threads never returned."""
+        return [_unfinished(self.pending.pop(thread)) for thread in threads if thread in self.pending]
 
-def _superseded(note: Note, pending: dict[bytes, _Pending]) -> Iterator[Item]:
-    """A thread's execve goes on under the pid of its process; the process's own call in flight never returned.
+    def _interrupted(self, line: _Line, match: re.Match[bytes]) -> Iterable[Item]:
+        name, _, changed = match.groups()
+        # A thread that executes comes back under the pid of its process.
+        owner = changed or line.pid
+        left = self._given_up(line.pid, owner) if self.pending else ()
+        self.pending[owner] = _Pending(
+            line.number, line.pid, line.ts, line.text[: match.end(2)], name, changed is not None
+        )
+        return left
 
-    When no other process's line came between, its own line had said so already (`<pid changed to ...>`).
-    """
-    thread, process = note.text.encode("ascii"), b"%d" % note.pid
-    begun = pending.get(thread)
-    if begun is not None and thread != process:
-        del pending[thread]
-        if process in pending:
-            yield _unfinished(pending.pop(process))
-        pending[process] = msgspec.structs.replace(begun, executed=True)
+    def _superseded(self, note: Note) -> Iterable[Item]:
+        """A thread's execve goes on under the pid of its process; the process's own call in flight never returned.
+
+        When no other process's line came between, its own line had said so already (`<pid changed to ...>`).
+        """
+        thread, process = note.text.encode("ascii"), b"%d" % note.pid
+        begun = self.pending.get(thread)
+        if begun is None or thread == process:
+            return ()
+        del self.pending[thread]
+        left = self._given_up(process)
+        self.pending[process] = msgspec.structs.replace(begun, executed=True)
+        return left
+
+    def _resumed(self, line: _Line, match: re.Match[bytes]) -> Iterable[Item]:
+        name, rest = match.groups()
+        begun = self.pending.get(line.pid)
+        if begun is None or begun.name != name:
+            return (Unparsed(line.number),)
+        del self.pending[line.pid]
+        text = begun.text + rest
+        said = self.known.get(text) or self.known.learn(text)
+        if said is None:
+            return (Unparsed(begun.line), Unparsed(line.number))
+        if begun.executed:
+            # strace prints a meaningless result here; the pid changes only when the program was replaced.
+            said = msgspec.structs.replace(said, result=0, errno="")
+        pid = line.pid if begun.executed else begun.pid
+        return (Call(begun.line, int(pid), float(begun.ts), said, line.number),)
 
 
 def _remark(pid: int, ts: float, text: bytes, number: int) -> Item:
@@ -136,31 +178,6 @@ def _remark(pid: int, ts: float, text: bytes, number: int) -> Item:
     return Unparsed(number)
 
 
-def _resumed(
-    pid: bytes, match: re.Match[bytes], number: int, pending: dict[bytes, _Pending], known: _Known
-) -> Iterator[Item]:
-    begun = pending.get(pid)
-    if begun is None or begun.name != match[1]:
-        yield Unparsed(number)
-        return
-    del pending[pid]
-    rest = match[2]
-    if rest.startswith(grammar.KILLED_INSIDE):
-        rest = rest.removeprefix(grammar.KILLED_INSIDE)
-        text = begun.text + grammar.KILLED_INSIDE + rest
-    else:
-        text = begun.text + rest
-    said = known.get(text) or known.learn(text)
-    if said is None:
-        yield Unparsed(begun.line)
-        yield Unparsed(number)
-        return
-    if begun.executed:
-        # strace prints a meaningless result here; the pid changes only when the program was replaced.
-        said = msgspec.structs.replace(said, result=0, errno="")
-    yield Call(begun.line, int(pid if begun.executed else begun.pid), float(begun.ts), said, number)
-
-
 def _said(text: bytes) -> Said | None:
     """What a whole call says; None when the text is none."""
     if (usual := grammar.USUAL.match(text)) is not None:
@@ -169,8 +186,6 @@ def _said(text: bytes) -> Said | None:
         if errno is None:
             return Said("openat", raw, int(result), annotation, opening=opening)
         return Said("openat", raw, -1, errno=sys.intern(errno.decode("ascii")), opening=opening)
-    if text.endswith(_INTERRUPTED) and b") =" not in text:
-        return None  # Found out in vain by `CALL`, as it is of one line in ten.
     match = grammar.CALL.match(text)
     if match is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -78,7 +78,7 @@ _TOKEN: Final = re.compile(
 )
 _ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
-_CLOSERS: Final = {"[": b"]", "{": b"}", "(": b")"}
+_CLOSERS: Final = {b"[": b"]", b"{": b"}", b"(": b")"}
 _DELETED: Final = b"(deleted)"
 
 
@@ -116,98 +116,76 @@ def _fd(token: bytes) -> Descriptor:
     return descriptor(AT_FDCWD if number == b"AT_FDCWD" else int(number), b"<" + annotation)
 
 
-class _Frame:
-    """A group being read, or the call itself."""
+class _Outer(NamedTuple):
+    """What stands around a group that is being read."""
 
-    __slots__ = ("function", "items", "name", "opener", "outer_name", "value")
-
-    def __init__(self, opener: str, function: bytes, outer_name: str) -> None:
-        self.opener = opener
-        self.function = function
-        self.outer_name = outer_name
-        self.items: list[Argument] = []
-        self.name = ""
-        self.value: Value | None = None
-
-    def close_item(self) -> bool:
-        """Moves the item in hand to the list; False when there was none or only a name."""
-        if self.value is None:
-            return False
-        self.items.append(Argument(self.name, self.value))
-        self.name, self.value = "", None
-        return True
+    items: list[Argument]
+    name: str
+    opener: bytes
+    function: bytes
 
 
-def parse_arguments(raw: bytes) -> tuple[Argument, ...] | None:
+def parse_arguments(raw: bytes) -> tuple[Argument, ...] | None:  # noqa: C901, PLR0911, PLR0912 - see below
     """The arguments of a call from the text between its parentheses; None when it is not well formed.
 
     After ` => ` (what the kernel wrote back) a further item follows under the name `=>`.
     """
-    frame = _Frame("", b"", "")
-    stack: list[_Frame] = []
+    # One loop on purpose: a function for each kind of token takes twice as long, and a trace has millions of tokens.
+    items: list[Argument] = []
+    name = ""
+    value: Value | None = None
+    around: list[_Outer] = []
     position = 0
-    while position < len(raw):
-        match = _TOKEN.match(raw, position)
-        if match is None:
+    for match in _TOKEN.finditer(raw):
+        if match.start() != position:
             return None
         position = match.end()
-        stepped = _step(frame, stack, match)
-        if stepped is None:
-            return None
-        frame = stepped
+        kind, token = match.lastgroup, match[0]
+        if kind in {"sep", "arrow"}:
+            if value is None:
+                return None
+            items.append(Argument(name, value))
+            name, value = "" if kind == "sep" else "=>", None
+        elif kind == "open":
+            function = _applied(value, token)
+            if function is None or len(around) >= MAX_DEPTH:
+                return None
+            around.append(_Outer(items, name, token, function))
+            items, name, value = [], "", None
+        elif kind == "close":
+            if not _ended(items, name, value) and (name or items):
+                return None
+            inner = tuple(items)
+            if not around or _CLOSERS[around[-1].opener] != token:
+                return None
+            items, name, opener, function = around.pop()
+            value = Group(opener.decode("ascii"), inner, function)
+        elif value is not None:
+            # Only a comment may follow a value.
+            if kind != "word" or not token.startswith(b" /*"):
+                return None
+        elif kind == "key":
+            if name not in {"", "=>"}:
+                return None
+            name = token[:-1].decode("ascii")
+        else:
+            value = Word(token) if kind == "word" else _text(token) if kind == "text" else _fd(token)
     # A trailing separator is what is left of a call that never finished.
-    if stack or (not frame.close_item() and frame.name):
+    if position < len(raw) or around or (not _ended(items, name, value) and name):
         return None
-    return tuple(frame.items)
+    return tuple(items)
 
 
-def _step(frame: _Frame, stack: list[_Frame], match: re.Match[bytes]) -> _Frame | None:
-    kind, token = match.lastgroup, match[0]
-    if kind == "close":
-        return _closed(frame, stack, token)
-    if kind == "open":
-        return _opened(frame, stack, token)
-    understood = frame.close_item() if kind in {"sep", "arrow"} else _take(frame, kind, token)
-    if kind == "arrow":
-        frame.name = "=>"
-    return frame if understood else None
-
-
-def _take(frame: _Frame, kind: str | None, token: bytes) -> bool:
-    """Puts a name or a value in the frame's hand; false when there is one already."""
-    if frame.value is not None:
-        # Only a comment may follow a value.
-        return kind == "word" and token.startswith(b" /*")
-    if kind == "key":
-        free = frame.name in {"", "=>"}
-        frame.name = token[:-1].decode("ascii")
-        return free
-    if kind == "text":
-        frame.value = _text(token)
-    elif kind == "fd":
-        frame.value = _fd(token)
-    else:
-        frame.value = Word(token)
+def _ended(items: list[Argument], name: str, value: Value | None) -> bool:
+    """Adds the item in hand to the others; False when there was none or only a name."""
+    if value is None:
+        return False
+    items.append(Argument(name, value))
     return True
 
 
-def _opened(frame: _Frame, stack: list[_Frame], token: bytes) -> _Frame | None:
-    function = b""
-    if frame.value is not None:
-        if token != b"(" or not isinstance(frame.value, Word):
-            return None
-        function, frame.value = frame.value.text, None
-    if len(stack) >= MAX_DEPTH:
-        return None
-    stack.append(frame)
-    return _Frame(token.decode("ascii"), function, frame.name)
-
-
-def _closed(frame: _Frame, stack: list[_Frame], token: bytes) -> _Frame | None:
-    if not stack or _CLOSERS[frame.opener] != token:
-        return None
-    if not frame.close_item() and (frame.name or frame.items):
-        return None
-    outer = stack.pop()
-    outer.value = Group(frame.opener, tuple(frame.items), frame.function)
-    return outer
+def _applied(value: Value | None, opener: bytes) -> bytes | None:
+    """The name that stands before a group and is applied to it; None when something else stands there."""
+    if value is None:
+        return b""
+    return value.text if opener == b"(" and isinstance(value, Word) else None

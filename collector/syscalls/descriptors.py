@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_RECEIVED: Final = 253
 """Descriptors that one message can carry (SCM_MAX_FD)."""
+_RIGHTS: Final = b"SCM_RIGHTS"
 _SOCKET: Final = re.compile(rb"(?:[A-Z]+(?:v6)?|UNIX-[A-Z]+|socket):\[")
 _NUMBER: Final = re.compile(rb"[0-9]{1,10}\Z")
 
@@ -88,6 +89,7 @@ def _fcntl(step: Step) -> bool:
     if command in {b"F_DUPFD", b"F_DUPFD_CLOEXEC"}:
         return _given(step, step.value(0), closes=command != b"F_DUPFD")
     file = step.value(0)
+    step.idle = command == b"F_GETFD"
     if command == b"F_SETFD" and step.succeeded and isinstance(file, Descriptor):
         if b"FD_CLOEXEC" in step.word(2):
             step.process.closing.add(file.number)
@@ -114,14 +116,17 @@ def _close_range(step: Step) -> bool:
 
 
 def _recvmsg(step: Step) -> bool:
-    if step.succeeded:
+    # Most messages bring no descriptors. They are long, and to read them would take most of the time of a trace.
+    step.idle = not step.succeeded or _RIGHTS not in step.call.raw
+    if not step.idle:
         _received(step, step.value(1), closes=b"MSG_CMSG_CLOEXEC" in step.word(2))
     return True
 
 
 def _recvmmsg(step: Step) -> bool:
-    messages = step.value(1)
-    if step.succeeded and isinstance(messages, Group):
+    step.idle = not step.succeeded or _RIGHTS not in step.call.raw
+    messages = None if step.idle else step.value(1)
+    if isinstance(messages, Group):
         for item in messages.items:
             head = item.value.get("msg_hdr") if isinstance(item.value, Group) else None
             _received(step, head, closes=b"MSG_CMSG_CLOEXEC" in step.word(3))

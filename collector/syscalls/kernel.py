@@ -109,6 +109,7 @@ def _protected(step: Step) -> bool:
             size=int(size) if _SIZE.match(size) else 0,
             writable=b"PROT_WRITE" in flags,
         )
+    step.idle = b"PROT_EXEC" not in flags
     return True
 
 

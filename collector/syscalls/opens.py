@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collector.syscalls.step import Handler, Output
 
 _MEMORY: Final = re.compile(r"/proc/([0-9]{1,10})/(?:task/[0-9]+/)?mem\Z")
+_directory: Final = lru_cache(1 << 8)(decoded)
 
 
 class _Opened(msgspec.Struct, frozen=True, gc=False):
@@ -68,9 +70,9 @@ def opened(call: Call, opening: Opening, process: LiveProcess, out: Output) -> N
 
 
 def _usual(said: Said, opening: Opening) -> _Opened:
-    cwd = decoded(opening.cwd)
+    cwd = _directory(opening.cwd)
     path = absolute(decoded(opening.path), cwd)
-    if said.annotation:
+    if said.annotation and said.annotation[1:-1] != opening.path:
         path = opened_path(path, decoded(descriptor(0, said.annotation).target))
     return _Opened(cwd, path, b"O_CLOEXEC" in opening.flags, tuple(_reached(path, opening.flags, said.errno)))
 

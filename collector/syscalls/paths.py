@@ -10,6 +10,7 @@ MAX_TEXT: Final = 4096
 """Characters kept of any text."""
 
 _PROC_SELF: Final = re.compile(r"/proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?/(root|cwd)(/.*)?\Z", re.DOTALL)
+_DOTS: Final = re.compile(r"/\.\.?(?:/|\Z)")
 _DESCRIPTOR: Final = re.compile(r"(?:/proc/(?:self|thread-self|[0-9]+)|/dev)/fd/([0-9]{1,9})\Z")
 
 
@@ -24,7 +25,7 @@ def absolute(path: str, base: str) -> str:
         if not base.startswith("/"):
             return path
         path = f"{base}/{path}"
-    if "//" in path or "/." in path or path[-1:] == "/":
+    if "//" in path or path[-1:] == "/" or ("/." in path and _DOTS.search(path)):
         # normpath keeps two leading slashes, Linux does not.
         path = "/" + posixpath.normpath(path).lstrip("/")
     if path.startswith("/proc/") and (match := _PROC_SELF.match(path)) is not None:

@@ -32,6 +32,8 @@ _HANDLERS: Final[dict[str, Handler]] = {
     **privileges.HANDLERS,
 }
 _Threaded: TypeAlias = Call | Exit | Signal | Note
+_NOTHING: Final = object()
+"""What a call means that leads to nothing (`Step.idle`)."""
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
 
 _IN_ORDER: Final = attrgetter("ts", "source")
@@ -89,19 +91,23 @@ class _Reader:
         live, order, out = self._table.live, self._out.order, self._out
         for item in items:
             self._lines += 1
-            if isinstance(item, Unparsed):
-                self._lost(item.line)
-                continue
-            process = live.get(item.pid)
-            if process is None or not isinstance(item, Call) or item.said.name in FORKS:
-                self._drain(deque([item]))
-            elif process.ours and item.said.opening is not None:
-                opens.opened(item, item.said.opening, process, out)
-            else:
-                self._call(item, process)
             if isinstance(item, Call):
-                # Each line that holds something is the `line` or the `end` of exactly one item.
-                self._lines += 0 != item.end != item.line
+                said, process = item.said, live.get(item.pid)
+                if item.end != item.line and item.end:
+                    # Each line that holds something is the `line` or the `end` of exactly one item.
+                    self._lines += 1
+                if process is None or said.name in FORKS:
+                    self._drain(deque([item]))
+                elif not process.ours:
+                    self._call(item, process)
+                elif said.opening is not None:
+                    opens.opened(item, said.opening, process, out)
+                elif said.meaning is not _NOTHING:
+                    self._call(item, process)
+            elif isinstance(item, Unparsed):
+                self._lost(item.line)
+            else:
+                self._drain(deque([item]))
             if len(order.pending) >= order.run:
                 self._settle_events()
 
@@ -187,6 +193,8 @@ class _Reader:
             self._lost(call.line)
         elif cut(step):
             self._truncated += 1
+        elif step.idle:
+            call.said.meaning = _NOTHING
 
     def _pod_call(self, step: Step) -> None:
         """Keeps track of where the pod's set-up stands, since the package's first process inherits it."""

@@ -53,7 +53,7 @@ class Output:
 class Step:
     """A call being turned into events."""
 
-    __slots__ = ("_arguments", "call", "malformed", "out", "process")
+    __slots__ = ("_arguments", "call", "idle", "malformed", "out", "process")
 
     def __init__(self, call: Call, process: LiveProcess, out: Output) -> None:
         self.call = call
@@ -61,6 +61,8 @@ class Step:
         self.out = out
         self.malformed = False
         """The arguments were looked at and are not well formed."""
+        self.idle = False
+        """Such a call never leads to anything, whoever makes it and when."""
         self._arguments: tuple[Argument, ...] | None = None
 
     @property
