@@ -23,6 +23,8 @@ EXCERPT: Final = 2000
 """Longest string quoted from a package, in characters."""
 _SHORTEST_LINE: Final = 16
 """A line of a longer secret that is shorter than this says nothing (`[default]`)."""
+_UNQUOTED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+"""What percent-encoding leaves as it is."""
 
 _S = TypeVar("_S", bound=msgspec.Struct)
 
@@ -107,4 +109,7 @@ def _encoded(baits: Sequence[Bait]) -> Iterator[tuple[str, str]]:
     for needle in needles(baits):
         if needle.chain and needle.chain != ("utf16",):
             text = needle.data.decode("latin-1")
-            yield from ((f"{needle.name}/{'+'.join(needle.chain)}", form) for form in {text, quote(text, safe="")})
+            name = f"{needle.name}/{'+'.join(needle.chain)}"
+            yield name, text
+            if not _UNQUOTED.fullmatch(text):
+                yield name, quote(text, safe="")

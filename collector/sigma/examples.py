@@ -59,11 +59,11 @@ def processes_told(events: Iterable[AnyEvent]) -> ProcessTable:
     return ProcessTable(rows.values())
 
 
-def fires(rule: Rule, example: Example) -> bool:
+def fires(rules: RuleSet, example: Example) -> bool:
     """Say whether a rule fires on the events of an example.
 
     Args:
-        rule: The rule.
+        rules: The rule alone.
         example: One of its examples.
 
     Returns:
@@ -73,7 +73,7 @@ def fires(rule: Rule, example: Example) -> bool:
         EventTextError: A line is not an event.
     """
     events = events_of(example)
-    return bool(match(RuleSet((rule,), ""), events, Context(HOME, USER, processes_told(events))))
+    return bool(match(rules, events, Context(HOME, USER, processes_told(events))))
 
 
 def events_of(example: Example) -> list[AnyEvent]:
@@ -103,11 +103,12 @@ def prove(rule: Rule, document: Document, file: RuleFile) -> None:
     Raises:
         RuleError: An example is not events, or the rule does not do what the example says.
     """
+    alone = RuleSet((rule,), "")
     for example in rule.examples:
         if not example.events:
             raise file.error(f"example {example.name!a} has no events; add at least one line", document, "examples")
         try:
-            fired = fires(rule, example)
+            fired = fires(alone, example)
         except EventTextError as error:
             raise file.error(f"example {example.name!a}, {error}", document, "examples") from None
         if fired is not example.match:

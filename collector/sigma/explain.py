@@ -10,7 +10,7 @@ from collector.sigma.evaluate import compile_condition
 from collector.sigma.examples import HOME, USER, events_of, fires, processes_told
 from collector.sigma.fields import getters_by_kind
 from collector.sigma.plan import fields_in
-from collector.sigma.rule import Selection
+from collector.sigma.rule import RuleSet, Selection
 from collector.sigma.view import Context, View, absent
 from collector.text import render
 
@@ -167,4 +167,4 @@ def _shown(rule: Rule, example: Example, *, single: bool) -> Shown:
             fitting += [part if single else f"{name}: {part}" for part, test in parts.items() if test(view)]
             values.update({field: view.value(field) for field in fields if not absent(view.value(field))})
         lines.append(Line(event=render(event), matches=tuple(matches), parts=tuple(fitting), values=values))
-    return Shown(name=example.name, match=example.match, fired=fires(rule, example), lines=tuple(lines))
+    return Shown(name=example.name, match=example.match, fired=fires(RuleSet((rule,), ""), example), lines=tuple(lines))

@@ -38,17 +38,19 @@ class Finder:
         for word, numbers in by_word.items():
             self._pieces.add_word(word, frozenset(numbers))
         self._pieces.make_automaton()
+        self._has_pieces = bool(by_word)
 
     def find(self, value: Value) -> frozenset[int]:
         """Give the numbers of the selections that need something which stands in a value."""
-        found = NOTHING
-        for text in (value,) if isinstance(value, str) else as_texts(value):
-            folded = text.lower()
-            if numbers := self._whole.get(folded):
-                found |= numbers
-            if self._pieces:
-                for _, numbers in self._pieces.iter(f"{_EDGE}{folded}{_EDGE}"):
-                    found |= numbers
+        if isinstance(value, str):
+            return self._find(value.lower())
+        return NOTHING.union(*(self._find(text.lower()) for text in as_texts(value)))
+
+    def _find(self, folded: str) -> frozenset[int]:
+        found = self._whole.get(folded, NOTHING)
+        if self._has_pieces:
+            for _, numbers in self._pieces.iter(f"{_EDGE}{folded}{_EDGE}"):
+                found = found | numbers
         return found
 
 

@@ -68,6 +68,9 @@ class _Plan(NamedTuple):
     """What pieces speak for in fields of its process."""
 
 
+_NO_PLAN: Final = _Plan(NOTHING, (), ())
+
+
 class _Kind:
     """The selections that can match a kind of event."""
 
@@ -168,8 +171,8 @@ class RuleIndex:
         settings = run.settings
         for position, event in enumerate(events):
             key = _SETTING(event)
-            setting = settings[key] if key in settings else run.meet(key, event)
-            if setting is None:
+            setting = settings.get(key) or run.meet(key, event)
+            if setting.idle:
                 continue
             said = setting.said(event)
             matched, wanted = setting.answers.get(said) or run.answer(setting, said, event)
@@ -192,23 +195,25 @@ class RuleIndex:
             found = self._kinds[kind] = _Kind(kind, self.selections)
         return found
 
-    def plan(self, event: AnyEvent, context: Context) -> _Plan | None:
-        """What becomes of events in the setting of one; None when nothing can match them."""
+    def plan(self, event: AnyEvent, context: Context) -> _Plan:
+        """What becomes of events in the setting of one."""
         kind = self.kind(type(event))
         possible = kind.numbers
         if self._look_up:
             view = View(event, context, kind.getters)
-            open_to = (numbers for gate, numbers in self._gates.values() if gate.outcome(view) is not False)
-            possible &= frozenset().union(*open_to)
-        return kind.plan(possible, look_up=self._look_up) if possible else None
+            gates = (it for it in self._gates.values() if not it[1].isdisjoint(possible))
+            possible &= frozenset().union(*(numbers for gate, numbers in gates if gate.outcome(view) is not False))
+        return kind.plan(possible, look_up=self._look_up)
 
 
 class _Setting:
     """The events of one setting in one run."""
 
-    __slots__ = ("answers", "by_process", "getters", "plan", "said", "settled")
+    __slots__ = ("answers", "by_process", "getters", "idle", "plan", "said", "settled")
 
     def __init__(self, kind: _Kind, plan: _Plan) -> None:
+        self.idle = plan == _NO_PLAN
+        """Nothing is looked for."""
         self.plan = plan
         self.said = kind.said
         self.settled = kind.settled
@@ -222,18 +227,17 @@ class _Run:
     """What is remembered while the events of a run are evaluated."""
 
     def __init__(self, index: RuleIndex, context: Context) -> None:
-        self.settings: dict[Hashable, _Setting | None] = {}
-        """None for those of which nothing is looked for."""
+        self.settings: dict[Hashable, _Setting] = {}
         self._index = index
         self._context = context
         self._room = _REMEMBERED
 
-    def meet(self, key: Hashable, event: AnyEvent) -> _Setting | None:
+    def meet(self, key: Hashable, event: AnyEvent) -> _Setting:
         """Take the first event of a setting."""
         if len(self.settings) >= _SETTINGS:
             self.settings.clear()
-        plan = self._index.plan(event, self._context)
-        setting = None if plan is None else _Setting(self._index.kind(type(event)), plan)
+            self._room = _REMEMBERED
+        setting = _Setting(self._index.kind(type(event)), self._index.plan(event, self._context))
         self.settings[key] = setting
         return setting
 
@@ -242,7 +246,7 @@ class _Run:
         answer = self._found(setting, event)
         if _is_short(said):
             if not self._room:
-                for one in filter(None, self.settings.values()):
+                for one in self.settings.values():
                     one.answers.clear()
                 self._room = _REMEMBERED
             self._room -= 1
@@ -250,13 +254,14 @@ class _Run:
         return answer
 
     def _found(self, setting: _Setting, event: AnyEvent) -> _Answer:
-        wanted = setting.plan.always
-        for get, finder in setting.plan.finders:
-            if more := finder.find(get(event, self._context)):
+        context, plan = self._context, setting.plan
+        wanted = plan.always
+        for get, finder in plan.finders:
+            if (value := get(event, context)) is not None and (more := finder.find(value)):
                 wanted = wanted | more
         if not wanted:
             return _NOTHING
-        view = View(event, self._context, setting.getters)
+        view = View(event, context, setting.getters)
         selections = self._index.selections
         matched = tuple(number for number in wanted & setting.settled if selections[number].predicate(view))
         return _Answer(matched, wanted - setting.settled)
@@ -264,12 +269,10 @@ class _Run:
 
 def _is_short(said: object) -> bool:
     """Whether what an event says is worth to be remembered: long texts are rare, and would fill the memory."""
-    if isinstance(said, tuple):
-        return sum(_length(part) for part in said) <= _SHORT
-    return _length(said) <= _SHORT
-
-
-def _length(part: object) -> int:
-    if isinstance(part, str):
-        return len(part)
-    return sum(map(len, part)) if isinstance(part, tuple) else 0
+    length = 0
+    for part in said if isinstance(said, tuple) else (said,):
+        if isinstance(part, str):
+            length += len(part)
+        elif isinstance(part, tuple):
+            length += sum(map(len, part))
+    return length <= _SHORT

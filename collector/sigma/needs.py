@@ -96,7 +96,8 @@ def _any(parts: Sequence[Needs]) -> Needs:
 
 
 def _best(parts: Iterable[Needs]) -> Needs:
-    return min((part for part in parts if part is not None), key=_cost, default=None)
+    found = [part for part in parts if part is not None]
+    return min(found, key=_cost) if len(found) > 1 else next(iter(found), None)
 
 
 def _cost(needs: frozenset[Need]) -> tuple[bool, bool, bool, int, bool, bool, int, list[Need]]:

@@ -95,18 +95,25 @@ def possible_kinds(
     """
     conditions = tuple(conditions)
 
-    def leaf_outcome(node: object, blank: View, unknown: Collection[str]) -> bool | None:
+    names: dict[int, frozenset[str]] = {}
+    tests: dict[int, Callable[[View], bool]] = {}
+
+    def leaf_outcome(node: object, blank: View, fields: Collection[str]) -> bool | None:
+        leaf = id(node)
+        if leaf not in names:
+            names[leaf] = frozenset(fields_in(node)) - {"Kind"}
         if impossible(node):
             return False
-        names = set(fields_in(node))
-        return None if not names or names & set(unknown) else compile_leaf(node)(blank)
+        if not names[leaf].isdisjoint(fields) or not isinstance(node, ConditionFieldEqualsValueExpression):
+            return None
+        if leaf not in tests:
+            tests[leaf] = compile_leaf(node)
+        return tests[leaf](blank)
 
     return frozenset(
         kind
         for kind, fields in kinds.items()
-        if any(
-            _outcome(node, blank_view(kind), fields.keys() - {"Kind"}, leaf_outcome) is not False for node in conditions
-        )
+        if any(_outcome(node, blank_view(kind), fields, leaf_outcome) is not False for node in conditions)
     )
 
 
@@ -128,19 +135,19 @@ def _weight(node: object) -> int:
 def _outcome(
     node: object,
     blank: View,
-    unknown: Collection[str],
+    fields: Collection[str],
     leaf_outcome: Callable[[object, View, Collection[str]], bool | None],
 ) -> bool | None:
     """Evaluate with what is known: True, False, or None when it depends on the event."""
     match node:
         case ConditionNOT():
-            inner = _outcome(node.args[0], blank, unknown, leaf_outcome)
+            inner = _outcome(node.args[0], blank, fields, leaf_outcome)
             return None if inner is None else not inner
         case ConditionAND() | ConditionOR():
             decisive = isinstance(node, ConditionOR)
-            outcomes = {_outcome(child, blank, unknown, leaf_outcome) for child in node.args}
+            outcomes = {_outcome(child, blank, fields, leaf_outcome) for child in node.args}
             if decisive in outcomes:
                 return decisive
             return None if None in outcomes else not decisive
         case _:
-            return leaf_outcome(node, blank, unknown)
+            return leaf_outcome(node, blank, fields)
