@@ -15,6 +15,7 @@ from sandbox.pod_options import POD, RUNTIME, runtime_for
 from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
 from sandbox.service_cli import serve, token
+from sandbox.sweeps_cli import sweep as sweep_group
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -244,6 +245,7 @@ cli.add_command(rules_group)
 cli.add_command(image_group)
 cli.add_command(serve)
 cli.add_command(token)
+cli.add_command(sweep_group)
 
 
 @cli.group()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from click.shell_completion import CompletionItem
 
-from sandbox.resources import profiles_directory, rules_directory
+from sandbox.resources import profile_names, rules_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +29,7 @@ def directories(_context: click.Context, _parameter: click.Parameter, typed: str
 
 def profiles(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Offer the shipped profiles; files where none begins so."""
-    names = _begun((path.stem for path in profiles_directory().glob("*.yaml")), typed)
+    names = _begun(profile_names(), typed)
     return names or [CompletionItem(typed, type="file")]
 
 

@@ -17,6 +17,10 @@ class ProfileError(UsageError):
     """A profile file is wrong; the message names file, line and the nearest valid key."""
 
 
+class SweepsFileError(UsageError):
+    """The file of sweeps is wrong; the message names file, line and the nearest valid key."""
+
+
 class ImageError(SandboxError):
     """The base root filesystem is missing and cannot be built."""
 
@@ -43,6 +47,14 @@ class EvidenceMissingError(EvidenceError):
 
 class EvidenceDamagedError(EvidenceError):
     """What is stored is not what was put there; no report is made from it."""
+
+
+class SweepBusyError(SandboxError):
+    """The sweep is running somewhere already."""
+
+
+class SweepLostError(SandboxError):
+    """Another process has taken the sweep over."""
 
 
 class LaneFullError(SandboxError):

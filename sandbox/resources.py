@@ -14,9 +14,18 @@ def _shipped(name: str) -> Path:
     return packed if packed.is_dir() else here.parent / name
 
 
+SWEEPS = "sweeps"
+"""The one file beside the profiles that is none."""
+
+
 def profiles_directory() -> Path:
     """Directory of the shipped profiles, `<name>.yaml` each."""
     return _shipped("profiles")
+
+
+def profile_names() -> list[str]:
+    """Names of the shipped profiles."""
+    return sorted(path.stem for path in profiles_directory().glob("*.yaml") if path.stem != SWEEPS)
 
 
 def rules_directory() -> Path:

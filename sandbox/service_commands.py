@@ -40,7 +40,7 @@ def serve(configuration: Configuration, *, host: str | None, port: int | None) -
     from sandbox.api.service import open_service
 
     with _listen(host or configuration.api.host, configuration.api.port if port is None else port) as listening:
-        _prepare(configuration)
+        prepare(configuration)
         ending: list[uvicorn.Server] = []
         service = open_service(configuration, stopping=lambda: ending[0].should_exit)
         server = uvicorn.Server(server_configuration(create_app(service)))
@@ -77,7 +77,7 @@ def server_configuration(app: FastAPI) -> uvicorn.Config:
 def create_token(configuration: Configuration, name: str, role: Role, days: int | None) -> int:
     """Make a token and print its secret."""
     lifetime = None if days is None else float(days * _DAY_S)
-    made, secret = tokens.create(_prepare(configuration), name, role, time.time(), lifetime)
+    made, secret = tokens.create(prepare(configuration), name, role, time.time(), lifetime)
     until = "until it is revoked" if made.expires is None else f"until {_day(made.expires)}"
     click.echo(f"token {made.id} for {made.name}, role {made.role}, {until}; the secret is shown this once:", err=True)
     write([secret.encode() + b"\n"])
@@ -86,7 +86,7 @@ def create_token(configuration: Configuration, name: str, role: Role, days: int 
 
 def list_tokens(configuration: Configuration, form: Literal["text", "json"]) -> int:
     """List tokens."""
-    found = tokens.listed(_prepare(configuration))
+    found = tokens.listed(prepare(configuration))
     if form == "json":
         write([msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"])
         return 0
@@ -101,12 +101,12 @@ def list_tokens(configuration: Configuration, form: Literal["text", "json"]) -> 
 
 def revoke_tokens(configuration: Configuration, identifier_or_name: str) -> int:
     """Revoke tokens."""
-    revoked = tokens.revoke(_prepare(configuration), identifier_or_name, time.time())
+    revoked = tokens.revoke(prepare(configuration), identifier_or_name, time.time())
     click.echo(f"{revoked} token{'s' if revoked > 1 else ''} revoked", err=True)
     return 0
 
 
-def _prepare(configuration: Configuration) -> Engine:
+def prepare(configuration: Configuration) -> Engine:
     """The database, with the tables of this version."""
     if configuration.database.startswith("sqlite"):
         configuration.data.mkdir(mode=0o700, parents=True, exist_ok=True)

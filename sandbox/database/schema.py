@@ -20,8 +20,20 @@ from sqlalchemy import (
 )
 
 from collector.store.schema import METADATA
+from sandbox.database.sweep_tables import SWEEP_ENTRIES, SWEEP_RUNS, SWEEPS
 
-__all__ = ["ATTEMPTS", "DELIVERIES", "LANES", "METADATA", "SUBMISSIONS", "TOKENS", "WORKERS"]
+__all__ = [
+    "ATTEMPTS",
+    "DELIVERIES",
+    "LANES",
+    "METADATA",
+    "SUBMISSIONS",
+    "SWEEPS",
+    "SWEEP_ENTRIES",
+    "SWEEP_RUNS",
+    "TOKENS",
+    "WORKERS",
+]
 
 SUBMISSIONS: Final = Table(
     "submissions",

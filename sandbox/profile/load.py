@@ -13,7 +13,7 @@ from sandbox.bait.kinds import KINDS, PARTS
 from sandbox.bait.template import VARIABLES, references
 from sandbox.errors import ProfileError
 from sandbox.profile.model import PHASES, UNIT_PHASES, BaitPlan, Profile, ProfileFile
-from sandbox.resources import profiles_directory
+from sandbox.resources import profile_names, profiles_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,11 +49,10 @@ def load_profile(path_or_name: str | Path) -> Profile:
 def _find(path_or_name: str | Path) -> Path:
     if isinstance(path_or_name, Path) or "/" in path_or_name or path_or_name.endswith((".yaml", ".yml")):
         return Path(path_or_name)
-    directory = profiles_directory()
-    names = sorted(path.stem for path in directory.glob("*.yaml"))
+    names = profile_names()
     if path_or_name not in names:
         raise ProfileError(f"there is no profile {path_or_name!r}; {nearest(path_or_name, names)}, or give a file")
-    return directory / f"{path_or_name}.yaml"
+    return profiles_directory() / f"{path_or_name}.yaml"
 
 
 def _label(path: Path) -> str:

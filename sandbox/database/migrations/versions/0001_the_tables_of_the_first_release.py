@@ -126,6 +126,39 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_submissions_state_lease_until"), ["state", "lease_until"], unique=False)
 
     op.create_table(
+        "sweep_runs",
+        sa.Column("id", sa.String(length=26), nullable=False),
+        sa.Column("sweep", sa.String(length=64), nullable=False),
+        sa.Column("active", sa.String(length=64), nullable=True, comment="the sweep's name while this runs, else null"),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("started", sa.Double(), nullable=False),
+        sa.Column("ended", sa.Double(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("owner", sa.String(length=128), nullable=False, comment="who runs it; empty when nobody does"),
+        sa.Column("lease_until", sa.Double(), nullable=False),
+        sa.Column("bad", sa.Integer(), nullable=False, comment="entries of the feed that could not be read"),
+        sa.Column("notes", sa.JSON(), nullable=False, comment="what the feed could not see, in sentences"),
+        sa.CheckConstraint(
+            "state IN ('running', 'complete', 'budget', 'interrupted', 'failed')", name=op.f("ck_sweep_runs_state")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweep_runs")),
+        sa.UniqueConstraint("active", name=op.f("uq_sweep_runs_active")),
+    )
+    with op.batch_alter_table("sweep_runs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_sweep_runs_started"), ["started"], unique=False)
+        batch_op.create_index(batch_op.f("ix_sweep_runs_sweep_started"), ["sweep", "started"], unique=False)
+
+    op.create_table(
+        "sweeps",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column(
+            "feed", sa.String(length=64), nullable=False, comment="digest of the feed's plan, of which the cursor is"
+        ),
+        sa.Column("cursor", sa.JSON(), nullable=False, comment="where the feed goes on"),
+        sa.Column("slot", sa.Double(), nullable=True, comment="the latest moment of its schedule that was served"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_sweeps")),
+    )
+    op.create_table(
         "tokens",
         sa.Column("id", sa.String(length=26), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False, comment="of the secret, which is kept nowhere"),
@@ -229,3 +262,29 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("indicators", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_indicators_value_kind"), ["value", "kind"], unique=False)
+
+    op.create_table(
+        "sweep_entries",
+        sa.Column("id", sa.Integer(), nullable=False, comment="in the order in which the feed named them"),
+        sa.Column("run", sa.String(length=26), nullable=False, comment="that settles it"),
+        sa.Column("sweep", sa.String(length=64), nullable=False),
+        sa.Column("purl", sa.Text(), nullable=False, comment="as the feed names it"),
+        sa.Column("artefact", sa.String(length=8), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("release", sa.Text(), nullable=False, comment="purl with the version that was found; empty before"),
+        sa.Column("tries", sa.Integer(), nullable=False, comment="how often the index did not answer about it"),
+        sa.Column("submission", sa.String(length=26), nullable=True, comment="that runs it, or ran it"),
+        sa.CheckConstraint(
+            "state IN ('pending', 'submitted', 'existing', 'skipped', 'gone', 'unreadable')",
+            name=op.f("ck_sweep_entries_state"),
+        ),
+        sa.ForeignKeyConstraint(["run"], ["sweep_runs.id"], name=op.f("fk_sweep_entries_run"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweep_entries")),
+        sa.UniqueConstraint("run", "purl", "artefact", name=op.f("uq_sweep_entries_run_purl_artefact")),
+    )
+    with op.batch_alter_table("sweep_entries", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_sweep_entries_run_state_id"), ["run", "state", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_sweep_entries_submission"), ["submission"], unique=False)
+        batch_op.create_index(batch_op.f("ix_sweep_entries_sweep_state"), ["sweep", "state"], unique=False)
