@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from collector.located import Document, Sort
+from sandbox.config.environment import overlay, variables
 from sandbox.config.model import Configuration, ConfigurationFile
 from sandbox.errors import ConfigurationError
 from sandbox.redis_server.layout import known_url
@@ -16,35 +17,52 @@ if TYPE_CHECKING:
 _FILE: Final = Sort("configuration", ConfigurationError, "remove it, or write for example `data: /var/lib/fumehood`")
 _SYSTEM: Final = Path("/etc/fumehood/fumehood.yaml")
 _MAX_BYTES: Final = 256 * 1024
+_FILLED_IN: Final = frozenset({"data", "database", "redis", "evidence"})
+"""Keys whose defaults follow from others."""
+
+
+class Effective(NamedTuple):
+    """The configuration that counts, and where it comes from."""
+
+    configuration: Configuration
+    file: Path | None
+    origins: Mapping[tuple[str, ...], str]
+    """By path of keys, for those that are not left to their defaults: `line 4`, or the variable's name."""
 
 
 def load_configuration(environment: Mapping[str, str], given: Path | None = None) -> Configuration:
     """The configuration that counts.
 
     Args:
-        environment: FUMEHOOD_CONFIG names the file; FUMEHOOD_DATA, FUMEHOOD_DATABASE, FUMEHOOD_REDIS and
-            FUMEHOOD_EVIDENCE are stronger than what it says.
+        environment: FUMEHOOD_CONFIG names the file; FUMEHOOD_DATA, FUMEHOOD_API_PORT and the like, one for each simple
+            key, are stronger than what it says.
         given: The file that the command line names; stronger than FUMEHOOD_CONFIG.
 
     Raises:
         ConfigurationError: The file cannot be read, or is wrong; the message names line and remedy.
     """
-    home = Path(environment.get("HOME", "/"))
+    return load_effective(environment, given).configuration
+
+
+def load_effective(environment: Mapping[str, str], given: Path | None = None) -> Effective:
+    """As `load_configuration`, with where each value comes from."""
     path = find(environment, given)
-    file = _read(path) if path else ConfigurationFile()
-    default = Path(environment.get("XDG_DATA_HOME") or home / ".local/share") / "fumehood"
-    data = Path(environment.get("FUMEHOOD_DATA") or file.data or default).absolute()
-    return Configuration(
+    document = Document(_text(path), str(path), _FILE) if path else None
+    written = document.read(ConfigurationFile) if document else ConfigurationFile()
+    file = overlay(written, environment)
+    home = Path(environment.get("HOME", "/"))
+    data = Path(file.data or Path(environment.get("XDG_DATA_HOME") or home / ".local/share") / "fumehood").absolute()
+    configuration = Configuration(
         data=data,
-        database=environment.get("FUMEHOOD_DATABASE") or file.database or f"sqlite:///{data / 'fumehood.sqlite'}",
-        redis=environment.get("FUMEHOOD_REDIS") or file.redis or known_url(data / "redis"),
-        evidence=environment.get("FUMEHOOD_EVIDENCE") or file.evidence or str(data / "evidence"),
+        database=file.database or f"sqlite:///{data / 'fumehood.sqlite'}",
+        redis=file.redis or known_url(data / "redis"),
+        evidence=file.evidence or str(data / "evidence"),
         uploads=data / "uploads",
-        queue=file.queue,
-        worker=file.worker,
-        api=file.api,
-        webhooks=file.webhooks,
+        **{name: getattr(file, name) for name in file.__struct_fields__ if name not in _FILLED_IN},
     )
+    lines = {path: f"line {line}" for path, line in document.lines.items()} if document else {}
+    said = {variable.path: variable.name for variable in variables() if environment.get(variable.name)}
+    return Effective(configuration=configuration, file=path, origins={**lines, **said})
 
 
 def find(environment: Mapping[str, str], given: Path | None = None) -> Path | None:
@@ -57,7 +75,7 @@ def find(environment: Mapping[str, str], given: Path | None = None) -> Path | No
     return next((path for path in (user / "fumehood/fumehood.yaml", _SYSTEM) if path.exists()), None)
 
 
-def _read(path: Path) -> ConfigurationFile:
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             data = stream.read(_MAX_BYTES + 1)
@@ -66,8 +84,7 @@ def _read(path: Path) -> ConfigurationFile:
     if len(data) > _MAX_BYTES:
         raise ConfigurationError(f"{path}: larger than {_MAX_BYTES // 1024} KiB; this cannot be a configuration")
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigurationError(f"{path}:{line}: not UTF-8; save the file as UTF-8 text") from error
-    return Document(text, str(path), _FILE).read(ConfigurationFile)
