@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Final
 
-import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from sandbox import tokens
 from sandbox.api.problems import ProblemError
-from sandbox.api.service import ServiceNeeded
+from sandbox.api.service import Service, ServiceNeeded
 from sandbox.tokens import ROLES, Role
 
 BEARER: Final = HTTPBearer(
@@ -47,25 +48,44 @@ class Requires:
         """The caller.
 
         Raises:
-            ProblemError: Nobody is known to have sent this (401), or their role is too low (403).
+            ProblemError: Nobody is known to have sent this (401), their role is too low (403), or they ask too often
+                (429).
         """
-        token = tokens.find(service.engine, credentials.credentials, service.clock()) if credentials else None
-        if token is None:
-            said = "the token is unknown, expired or revoked" if credentials else "a token is needed"
+        caller, key = _identified(request, service, credentials)
+        request.scope["fumehood.caller"] = caller.name
+        wait = service.rates.take(key, time.monotonic())
+        if wait:
             raise ProblemError(
-                HTTPStatus.UNAUTHORIZED,
-                "unauthorised",
-                f"{said}; send `Authorization: Bearer TOKEN` (`fumehood token create` makes one)",
-                headers={"WWW-Authenticate": 'Bearer realm="fumehood"'},
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too-often",
+                f"more than {service.configuration.api.requests_per_minute} requests a minute; ask less often",
+                headers={"Retry-After": str(math.ceil(wait))},
             )
-        caller = Caller(token.name, token.role)
-        structlog.contextvars.bind_contextvars(caller=caller.name)
-        request.state.caller = caller
         if not caller.may(self.role):
             raise ProblemError(
-                HTTPStatus.FORBIDDEN, "forbidden", f"this needs the role {self.role!r}; the token has {token.role!r}"
+                HTTPStatus.FORBIDDEN, "forbidden", f"this needs the role {self.role!r}; yours is {caller.role!r}"
             )
         return caller
+
+
+def _identified(
+    request: Request, service: Service, credentials: HTTPAuthorizationCredentials | None
+) -> tuple[Caller, str]:
+    """The caller, and what their requests are counted by: a token stands before what a proxy says."""
+    if credentials is None:
+        person = service.single_sign_on.person(request)
+        if person is not None:
+            return Caller(person.name, person.role), person.name
+    token = tokens.find(service.engine, credentials.credentials, service.clock()) if credentials else None
+    if token is None:
+        said = "the token is unknown, expired or revoked" if credentials else "a token is needed"
+        raise ProblemError(
+            HTTPStatus.UNAUTHORIZED,
+            "unauthorised",
+            f"{said}; send `Authorization: Bearer TOKEN` (`fumehood token create` makes one)",
+            headers={"WWW-Authenticate": 'Bearer realm="fumehood"'},
+        )
+    return Caller(token.name, token.role), token.id
 
 
 Submitter = Annotated[Caller, Depends(Requires("submit"))]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from sandbox import versions
-from sandbox.api import health, problems, submissions
+from sandbox.api import health, problems, submissions, submit
 from sandbox.api.bounds import Bounds
 from sandbox.api.service import Service
+from sandbox.api.watch import Watcher
 from sandbox.webhooks.deliver import Deliverer
 
 PREFIX: Final = "/api/v1"
@@ -33,7 +34,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     api = APIRouter(prefix=PREFIX)
-    for part in (submissions, health):
+    for part in (submit, submissions, health):
         api.include_router(part.ROUTER)
     app.include_router(api)
     problems.install(app)
@@ -47,11 +48,13 @@ def create_app(service: Service) -> FastAPI:
 async def _beside(app: FastAPI) -> AsyncIterator[None]:
     """What goes on while the server runs."""
     service: Service = app.state.service
-    delivering = asyncio.create_task(Deliverer(service.engine, service.receivers, service.clock).run())
+    app.state.watcher = watcher = Watcher(service.engine)
+    deliverer = Deliverer(service.engine, service.receivers, service.clock)
+    going_on = [asyncio.create_task(watcher.run()), asyncio.create_task(deliverer.run())]
     yield
-    delivering.cancel()
-    with suppress(asyncio.CancelledError):
-        await delivering
+    for task in going_on:
+        task.cancel()
+    await asyncio.gather(*going_on, return_exceptions=True)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from starlette.requests import ClientDisconnect
 
 from sandbox.api.problems import ProblemError, answer, fault
 
@@ -70,6 +71,9 @@ class Bounds:
             if not sender.begun:
                 said = answer(error.status_code, error.kind, error.detail, sender.request_id, headers=error.headers)
                 await said(scope, receive, sender)
+        except ClientDisconnect:
+            # Nobody is left to be answered.
+            _log.info("the sender left", path=scope["path"][:200])
         except Exception as error:
             if sender.begun:
                 raise
@@ -80,6 +84,7 @@ class Bounds:
                 method=scope["method"],
                 path=scope["path"][:200],
                 status=int(sender.status),
+                caller=scope.get("fumehood.caller", ""),
                 peer=(scope.get("client") or ("",))[0],
                 seconds=round(time.monotonic() - began, 4),
             )

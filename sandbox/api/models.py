@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from sandbox.submissions import identifiers, model
+from sandbox.api.cursors import MAX_CURSOR
+from sandbox.api.problems import ProblemDocument
+from sandbox.submissions import identifiers, model, search
 from sandbox.submissions.model import Lane, State
 
 ArtefactChoice: TypeAlias = Literal["auto", "wheel", "sdist"]
+PodChoice: TypeAlias = Literal["auto", "bubblewrap", "docker"]
+Verdict: TypeAlias = Literal["malicious", "suspicious", "inconclusive", "clean"]
 Identifier: TypeAlias = Annotated[
     str, Field(pattern=f"^{identifiers.IDENTIFIER.pattern}$", examples=["01kb5wq3zt8f6n2v4m9c7x1y0e"])
 ]
@@ -31,6 +35,10 @@ class Options(Input):
         default=None, max_length=64, description="Name of a profile that the server offers; its default when left out"
     )
     artefact: ArtefactChoice = Field(default="auto", description="Which file of a release to run")
+    pod: PodChoice | None = Field(default=None, description="What seals it in; the server's choice when left out")
+    runtime: str | None = Field(
+        default=None, max_length=64, pattern="^[A-Za-z0-9._-]*$", description="Docker's runtime, for the pod `docker`"
+    )
     webhook: str | None = Field(
         default=None,
         max_length=2048,
@@ -108,6 +116,99 @@ class Submitted(Submission):
     def answering(cls, made: model.Submitted) -> Submitted:
         """From the answer of `sandbox.submissions`."""
         return cls(**Submission.of(made.submission).model_dump(), new=made.created, lifted=made.lifted)
+
+
+class Batch(Input):
+    """Several packages at once."""
+
+    submissions: list[SubmissionRequest] = Field(min_length=1, max_length=500)
+
+
+class BatchItem(BaseModel):
+    """What became of one of a batch: a submission or a problem."""
+
+    submission: Submitted | None = None
+    problem: ProblemDocument | None = None
+
+
+class BatchAnswer(BaseModel):
+    """What became of each, in the order of the request."""
+
+    items: list[BatchItem]
+
+
+class Rerun(Input):
+    """What is to be different; what is left out stays as it was, but for the rules, which are today's."""
+
+    profile: str | None = Field(default=None, max_length=64)
+    artefact: ArtefactChoice | None = None
+    pod: PodChoice | None = None
+    runtime: str | None = Field(default=None, max_length=64, pattern="^[A-Za-z0-9._-]*$")
+    lane: Lane = "manual"
+    webhook: str | None = Field(default=None, max_length=2048)
+    force: bool = Field(default=True, description="Run even if the same was run before")
+
+
+class Reason(Input):
+    """Why something is done; kept with it."""
+
+    reason: str = Field(default="", max_length=500, pattern="^[^\\x00-\\x1f\\x7f]*$")
+
+
+class Retry(Input):
+    """How to try again."""
+
+    attempts: int | None = Field(default=None, ge=1, le=100, description="The server's `queue.attempts` when left out")
+
+
+class SubmissionPage(BaseModel):
+    """Submissions, the newest first."""
+
+    items: list[Submission]
+    next: str | None = Field(description="The `cursor` of the next page; null at the end")
+
+
+class Attempt(BaseModel):
+    """One attempt at a submission."""
+
+    attempt: int
+    owner: str = Field(description="The worker")
+    started: datetime
+    ended: datetime | None
+    outcome: str
+    reason: str
+    run: str | None
+
+    @classmethod
+    def of(cls, row: search.AttemptRow) -> Attempt:
+        """From the row."""
+        return cls(
+            attempt=row.attempt,
+            owner=row.owner,
+            started=instant(row.started),
+            ended=None if row.ended is None else instant(row.ended),
+            outcome=row.outcome,
+            reason=row.reason,
+            run=row.run,
+        )
+
+
+class SubmissionQuery(Input):
+    """Which submissions to list."""
+
+    state: State | None = None
+    lane: Lane | None = None
+    verdict: Verdict | None = None
+    package: str | None = Field(
+        default=None, min_length=1, max_length=512, description="purl; without a version all of its versions"
+    )
+    sha256: Sha256 | None = Field(default=None, description="Of the artefact that ran, or of the upload")
+    submitter: str | None = Field(default=None, max_length=128)
+    origin: Identifier | None = Field(default=None, description="Reruns of this submission")
+    since: AwareDatetime | None = Field(default=None, description="Submitted then or later")
+    until: AwareDatetime | None = Field(default=None, description="Submitted before")
+    cursor: str | None = Field(default=None, max_length=MAX_CURSOR, description="The `next` of the page before")
+    limit: int = Field(default=50, ge=1, le=500)
 
 
 class Health(BaseModel):

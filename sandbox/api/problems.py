@@ -60,6 +60,10 @@ class ProblemError(HTTPException):
         self.kind = kind
 
 
+class NothingNewError(Exception):
+    """There is nothing to tell, and there never will be (204)."""
+
+
 def not_found(what: str) -> ProblemError:
     """There is no such thing, or none that the caller may know of."""
     return ProblemError(HTTPStatus.NOT_FOUND, "not-found", f"there is no such {what}")
@@ -69,6 +73,7 @@ def install(app: FastAPI) -> None:
     """Make every error of an application a problem document."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(NothingNewError, lambda _request, _error: Response(status_code=HTTPStatus.NO_CONTENT))
     for unavailable in (OperationalError, InterfaceError, PoolTimeoutError):
         app.add_exception_handler(unavailable, _unavailable)
 
@@ -83,17 +88,13 @@ def answer(  # noqa: PLR0913 - the parts of a problem document
     errors: list[Mistake] | None = None,
 ) -> Response:
     """A problem document."""
-    document = ProblemDocument(
-        type=_KIND + kind,
-        title=HTTPStatus(status).phrase,
-        status=status,
-        detail=detail,
-        request_id=request_id,
-        errors=errors,
-    )
-    return Response(
-        document.model_dump_json(exclude_none=True), status, headers=dict(headers or {}), media_type=MEDIA_TYPE
-    )
+    said = _document(status, kind, detail, request_id, errors)
+    return Response(said.model_dump_json(exclude_none=True), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def document(error: ProblemError, request: Request) -> ProblemDocument:
+    """A problem as part of an answer that holds several."""
+    return _document(error.status_code, error.kind, str(error.detail), _id(request))
 
 
 def fault(error: Exception, request_id: str) -> Response:
@@ -123,6 +124,19 @@ def describe(document: dict[str, Any]) -> None:
             for status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
                 answers.setdefault(str(int(status)), _DESCRIBED | {"description": status.phrase})
         answers["default"] = _DESCRIBED | {"description": "Any other problem"}
+
+
+def _document(
+    status: int, kind: str, detail: str, request_id: str, errors: list[Mistake] | None = None
+) -> ProblemDocument:
+    return ProblemDocument(
+        type=_KIND + kind,
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        request_id=request_id,
+        errors=errors,
+    )
 
 
 def _id(request: Request) -> str:

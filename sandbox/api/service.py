@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, cast
+from dataclasses import dataclass, field
+from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
 from sqlalchemy import Engine
 
 from collector.sigma.load import rules_digest
+from sandbox.api.rates import Rates
+from sandbox.api.single_sign_on import SingleSignOn
 from sandbox.config import Configuration
 from sandbox.database import open_database
 from sandbox.profile import Profile, load_profile
 from sandbox.resources import rules_directory
 from sandbox.submissions.model import Submission
 from sandbox.webhooks.receivers import Receiver, load_receivers
+
+_INSPECTED_AT_ONCE: Final = 2
+"""An archive that is honest and large takes seconds of a processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,10 @@ class Service:
     """Tells workers of a committed submission; never raises, since the reconciler finds what it missed."""
     clock: Callable[[], float] = time.time
     """UTC seconds since the epoch."""
+    single_sign_on: SingleSignOn
+    rates: Rates
+    inspecting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_INSPECTED_AT_ONCE))
+    """Held while an upload is looked into."""
     stopping: Callable[[], bool] = bool
     """Whether the server is about to end: streams do not keep it."""
 
@@ -52,6 +62,8 @@ def open_service(configuration: Configuration, stopping: Callable[[], bool] = bo
         profiles={profile.name: profile for profile in profiles},
         rules_sha256=rules_digest(rules_directory()),
         receivers=load_receivers(configuration.webhooks),
+        single_sign_on=SingleSignOn(configuration.api.trusted_proxy),
+        rates=Rates(configuration.api.requests_per_minute),
         enqueue=_leave_to_reconciler,
         stopping=stopping,
     )

@@ -1,62 +1,65 @@
-"""Submit, and see what became of it."""
+"""What became of submissions, and what people do to them."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from sandbox.api.access import Caller, Submitter
-from sandbox.api.models import Identifier, Options, Submission, SubmissionRequest, Submitted
-from sandbox.api.problems import ProblemError, documented, not_found
-from sandbox.api.service import Service, ServiceNeeded
-from sandbox.errors import IntakeError, LaneFullError, WebhookError
-from sandbox.intake import normalise
-from sandbox.submissions import model, query
-from sandbox.submissions.submit import identity, submit
-from sandbox.webhooks.receivers import receiver_of
+from sandbox.api import cursors
+from sandbox.api.access import Analyst, Submitter
+from sandbox.api.intake import found, request_of, taken
+from sandbox.api.models import (
+    Attempt,
+    Identifier,
+    Options,
+    Reason,
+    Rerun,
+    Retry,
+    Submission,
+    SubmissionPage,
+    SubmissionQuery,
+    Submitted,
+)
+from sandbox.api.problems import NothingNewError, ProblemError, documented, not_found
+from sandbox.api.service import ServiceNeeded
+from sandbox.api.submit import IdempotencyKey, answered
+from sandbox.api.watch import Watcher
+from sandbox.submissions import control, model, search
+from sandbox.submissions.model import FINAL
 
 ROUTER: Final = APIRouter(prefix="/submissions", tags=["submissions"])
-_RETRY_S: Final = 60
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=200,
-        pattern="^[!-~]+$",
-        description="The same key again is the same request: it is answered by the same submission",
-    ),
-]
 SubmissionId = Annotated[Identifier, Path(alias="id")]
+LastEventId = Annotated[
+    str | None, Header(alias="Last-Event-ID", max_length=64, description="The last event that was seen")
+]
 
 
-@ROUTER.post(
-    "",
-    status_code=HTTPStatus.CREATED,
-    responses={
-        200: {"model": Submitted, "description": "An earlier submission answers for the same work"},
-        **documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.TOO_MANY_REQUESTS),
-    },
-)
-def create(
-    wanted: SubmissionRequest,
-    service: ServiceNeeded,
-    caller: Submitter,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> Submitted:
-    """Submit a package of the index. It is committed when the answer comes, and will end in exactly one final state."""
-    try:
-        package = normalise(wanted.purl)
-    except IntakeError as error:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "package", str(error)) from error
-    made = taken(service, request_of(service, caller, wanted, package=package, key=idempotency_key))
-    response.headers["Location"] = f"/api/v1/submissions/{made.submission.id}"
-    if not made.created:
-        response.status_code = HTTPStatus.OK
-    return Submitted.answering(made)
+@ROUTER.get("", responses=documented(HTTPStatus.BAD_REQUEST))
+def search_submissions(
+    query: Annotated[SubmissionQuery, Query()], service: ServiceNeeded, _caller: Analyst
+) -> SubmissionPage:
+    """List submissions, the newest first, a page at a time."""
+    wanted = search.Filter(
+        state=query.state,
+        lane=query.lane,
+        verdict=query.verdict,
+        package=query.package,
+        sha256=query.sha256,
+        submitter=query.submitter,
+        origin=query.origin,
+        since=query.since.timestamp() if query.since else None,
+        until=query.until.timestamp() if query.until else None,
+    )
+    rows = search.search(service.engine, wanted, cursors.decode(query.cursor), query.limit + 1)
+    page = rows[: query.limit]
+    more = cursors.encode((page[-1].created, page[-1].id)) if len(rows) > query.limit else None
+    return SubmissionPage(items=[Submission.of(row) for row in page], next=more)
 
 
 @ROUTER.get("/{id}", responses=documented(HTTPStatus.NOT_FOUND))
@@ -65,75 +68,127 @@ def show(submission: SubmissionId, service: ServiceNeeded, _caller: Submitter) -
     return Submission.of(found(service, submission))
 
 
-def found(service: Service, identifier: str) -> model.Submission:
-    """The submission of this id.
+@ROUTER.get("/{id}/attempts", responses=documented(HTTPStatus.NOT_FOUND))
+def attempts(submission: SubmissionId, service: ServiceNeeded, _caller: Analyst) -> list[Attempt]:
+    """Every attempt at a submission, the first first."""
+    found(service, submission)
+    return [Attempt.of(row) for row in search.attempts_of(service.engine, submission)]
 
-    Raises:
-        ProblemError: There is none.
-    """
-    row = query.get(service.engine, identifier)
-    if row is None:
-        raise not_found("submission")
+
+def _watchable(
+    submission: SubmissionId,
+    service: ServiceNeeded,
+    request: Request,
+    _caller: Submitter,
+    last_event_id: LastEventId = None,
+) -> model.Submission:
+    """Everything that can be answered with a status is answered before the stream begins."""
+    row = found(service, submission)
+    if row.state in FINAL and last_event_id == _event(row).id:
+        # Who has seen the end and comes again is a browser's client, which only this stops.
+        raise NothingNewError
+    watcher: Watcher = request.app.state.watcher
+    watcher.check_room()
     return row
 
 
-def request_of(  # noqa: PLR0913 - who asks, for what, with which options
-    service: Service, caller: Caller, options: Options, *, package: str, upload: str = "", key: str | None = None
-) -> model.Request:
-    """What is asked for, with the defaults of the server.
+@ROUTER.get(
+    "/{id}/events",
+    response_class=EventSourceResponse,
+    responses={204: {"description": "The end was seen already"}, **documented(HTTPStatus.NOT_FOUND)},
+)
+async def events(
+    row: Annotated[model.Submission, Depends(_watchable)],
+    service: ServiceNeeded,
+    request: Request,
+    last_event_id: LastEventId = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Wait: an event `progress` for each change, with the submission as it then is, and one `end`, then no more.
 
-    Raises:
-        ProblemError: The server does not offer the profile, or the configuration allows no such webhook.
+    Each event tells everything, so that a client that missed some has lost nothing. Comments keep the connection alive.
     """
-    name = options.profile or next(iter(service.profiles))
-    profile = service.profiles.get(name)
-    if profile is None:
-        offered = ", ".join(service.profiles)
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "profile", f"no profile {name[:64]!a} is offered; choose one of: {offered}"
-        )
-    if options.webhook is not None:
-        try:
-            receiver_of(service.receivers, options.webhook)
-        except WebhookError as error:
-            raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "webhook", str(error)) from error
-    plan = service.configuration
-    return model.Request(
-        package=package,
-        upload=upload,
-        profile=profile.name,
-        profile_sha256=profile.sha256,
-        rules_sha256=service.rules_sha256,
-        lane=options.lane,
-        artefact=options.artefact,
-        pod=plan.worker.pod,
-        runtime=plan.worker.runtime,
-        submitter=caller.name,
-        idempotency_key=key,
-        webhook=options.webhook or "",
-        budget=plan.queue.attempts,
-        force=options.force,
+    watcher: Watcher = request.app.state.watcher
+    told = last_event_id
+    first = _event(row)
+    if first.id != told:
+        yield first
+        told = first.id
+    async for now in watcher.changes(row):
+        event = _event(now)
+        if event.id != told:
+            yield event
+            told = event.id
+        if service.stopping():
+            return
+
+
+@ROUTER.post("/{id}/cancel", responses=documented(HTTPStatus.NOT_FOUND))
+def cancel(
+    submission: SubmissionId, service: ServiceNeeded, caller: Submitter, why: Reason | None = None
+) -> Submission:
+    """Cancel what waits, at once, or what runs, within seconds. Those with the role `submit` cancel only their own."""
+    row = found(service, submission)
+    if row.submitter != caller.name and not caller.may("analyst"):
+        raise ProblemError(HTTPStatus.FORBIDDEN, "forbidden", "this was submitted by somebody else")
+    said = f"cancelled by {caller.name}" + (f": {why.reason}" if why and why.reason else "")
+    changed = control.cancel(service.engine, submission, said, service.clock())
+    if changed is None:
+        raise not_found("submission")
+    return Submission.of(changed)
+
+
+@ROUTER.post("/{id}/retry", responses=documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT))
+def retry(submission: SubmissionId, service: ServiceNeeded, _caller: Analyst, how: Retry | None = None) -> Submission:
+    """Queue a dead, failed or cancelled submission again."""
+    row = found(service, submission)
+    if row.state not in FINAL or row.state == "done":
+        detail = f"it is {row.state}; only what is dead, failed or cancelled is retried (rerun what is done)"
+        raise ProblemError(HTTPStatus.CONFLICT, "state", detail)
+    more = how.attempts if how and how.attempts else service.configuration.queue.attempts
+    changed = control.retry(service.engine, submission, more, service.clock())
+    if changed is None:
+        raise not_found("submission")
+    if changed.state == "queued":
+        service.enqueue(changed)
+    return Submission.of(changed)
+
+
+@ROUTER.post(
+    "/{id}/rerun",
+    status_code=HTTPStatus.CREATED,
+    responses={
+        200: {"model": Submitted, "description": "An earlier submission answers for the same work"},
+        **documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+    },
+)
+def rerun(  # noqa: PLR0913, PLR0917 - who asks, for what
+    submission: SubmissionId,
+    wanted: Rerun,
+    service: ServiceNeeded,
+    caller: Analyst,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Submitted:
+    """Run the same again, otherwise; the new submission names this one as its origin."""
+    row = found(service, submission)
+    same_pod = wanted.pod is None
+    options = Options(
+        lane=wanted.lane,
+        profile=wanted.profile or row.profile,
+        artefact=wanted.artefact or row.artefact,
+        pod=row.pod if same_pod else wanted.pod,
+        runtime=row.runtime if same_pod and wanted.runtime is None else wanted.runtime,
+        webhook=wanted.webhook,
+        force=wanted.force,
     )
+    request = request_of(service, caller, options, row.package, upload=row.upload, origin=row.id)
+    return answered(response, taken(service, request, idempotency_key))
 
 
-def taken(service: Service, request: model.Request) -> model.Submitted:
-    """Commit a request, then tell the workers.
-
-    Raises:
-        ProblemError: The lane is full (429), or the idempotency key was used for other work (422).
-    """
-    queue = service.configuration.queue
-    full: dict[model.Lane, int] = {"escalation": queue.escalations, "manual": queue.manuals, "sweep": queue.sweeps}
-    try:
-        made = submit(service.engine, request, service.clock(), full)
-    except LaneFullError as error:
-        raise ProblemError(
-            HTTPStatus.TOO_MANY_REQUESTS, "lane-full", str(error), headers={"Retry-After": str(_RETRY_S)}
-        ) from error
-    repeated = request.idempotency_key is not None and made.submission.idempotency_key == request.idempotency_key
-    if repeated and made.submission.submitter == request.submitter and made.submission.identity != identity(request):
-        detail = "this Idempotency-Key was used for another request; choose a new key for new work"
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-    if made.submission.state == "queued":
-        service.enqueue(made.submission)
-    return made
+def _event(row: model.Submission) -> ServerSentEvent:
+    told = Submission.of(row).model_dump_json()
+    return ServerSentEvent(
+        raw_data=told,
+        event="end" if row.state in FINAL else "progress",
+        id=hashlib.sha256(told.encode()).hexdigest()[:16],
+    )

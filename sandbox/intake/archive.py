@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 from packaging.utils import (
+    InvalidName,
     InvalidSdistFilename,
     InvalidWheelFilename,
     canonicalize_name,
@@ -66,11 +67,12 @@ def identify(filename: str) -> Identity:
             name, version, _, _ = parse_wheel_filename(filename)
             return Identity(kind="wheel", name=name, version=str(version))
         name, version = parse_sdist_filename(filename)
+        canonicalize_name(name, validate=True)
     except InvalidWheelFilename as error:
         raise IntakeError(
             f"{quoted(filename)} is not a wheel's name; it must be NAME-VERSION-PYTHON-ABI-PLATFORM.whl"
         ) from error
-    except InvalidSdistFilename as error:
+    except (InvalidSdistFilename, InvalidName) as error:
         raise IntakeError(f"{quoted(filename)} is not an sdist's name; it must be NAME-VERSION.tar.gz") from error
     return Identity(kind="sdist", name=name, version=str(version))
 

@@ -69,13 +69,13 @@ def _copy(stream: IO[bytes], directory: Path, filename: str) -> tuple[Path, str]
                 digest.update(chunk)
                 copy.write(chunk)
             copy.flush()
-            return _place(temporary, directory / digest.hexdigest(), filename), digest.hexdigest()
+            return place(temporary, directory / digest.hexdigest(), filename), digest.hexdigest()
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def _place(temporary: Path, directory: Path, filename: str) -> Path:
-    """Give the finished copy its name in one step, so that another run never sees half of it."""
+def place(temporary: Path, directory: Path, filename: str) -> Path:
+    """Give a finished copy its name in one step, so that nobody ever sees half of it."""
     directory.mkdir(mode=0o700, exist_ok=True)
     temporary.chmod(0o644)  # the tracee, another user, reads it through a read-only mount
     return temporary.replace(directory / filename)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import msgspec
 import pytest
 import uvicorn
 
@@ -14,24 +16,31 @@ from sandbox import tokens
 from sandbox.api.app import create_app
 from sandbox.api.service import open_service
 from sandbox.config import Configuration
-from sandbox.database import upgrade
+from sandbox.database import open_database, upgrade, writing
 from sandbox.service_commands import server_configuration
+from sandbox.submissions import attempts
+from sandbox.submissions.attempts import Attempt, Result
+from sandbox.submissions.model import Request
+from sandbox.submissions.submit import submit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sandbox.api.service import Service
+    from sandbox.submissions.model import Submission
     from sandbox.tokens import Role
 
+THING = "pkg:pypi/thing@1.0"
 PREFIX = "/api/v1"
 
 
 class Offered:
     """A running server."""
 
-    def __init__(self, service: Service, url: str) -> None:
+    def __init__(self, service: Service, url: str, stop: Callable[[], None]) -> None:
         self.service = service
+        self.stop = stop
         self.url = url
         self._secrets: dict[str, str] = {}
 
@@ -42,12 +51,42 @@ class Offered:
         return self._secrets[name]
 
     def client(self, role: Role | None, name: str = "", **more: Any) -> httpx2.Client:
-        headers = {"Authorization": f"Bearer {self.secret(role, name)}"} if role else {}
+        headers = {"Authorization": f"Bearer {self.secret(role, name)}"} if role else more.pop("headers", None)
         return httpx2.Client(base_url=f"{self.url}{PREFIX}", headers=headers, trust_env=False, **more)
+
+    def submitted(self, **more: Any) -> Submission:
+        """A submission that is there already."""
+        request = Request(package=THING, profile="pypi", profile_sha256="a" * 64, rules_sha256="b" * 64, force=True)
+        request = msgspec.structs.replace(request, **more)
+        return submit(self.service.engine, request, self.service.clock()).submission
+
+    def run(self, submission: str) -> Attempt:
+        """Somebody begins to run it."""
+        attempt = Attempt(submission=submission, number=1, owner="a worker")
+        assert attempts.claim(self.service.engine, attempt, self.service.clock(), 30)
+        return attempt
+
+    def finish(self, attempt: Attempt, **result: Any) -> None:
+        """And comes to an end with it."""
+        with writing(self.service.engine) as connection:
+            assert attempts.finish(connection, attempt, Result(**result), self.service.clock())
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with tables and nothing in them, to be copied: migrating one takes a second."""
+    path = tmp_path_factory.mktemp("database") / "empty.sqlite"
+    engine = open_database(f"sqlite:///{path}")
+    upgrade(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return path
 
 
 @pytest.fixture
-def configuration(tmp_path: Path) -> Configuration:
+def configuration(tmp_path: Path, empty_database: Path) -> Configuration:
+    shutil.copy(empty_database, tmp_path / "fumehood.sqlite")
     return Configuration(
         data=tmp_path,
         database=f"sqlite:///{tmp_path / 'fumehood.sqlite'}",
@@ -60,29 +99,28 @@ def configuration(tmp_path: Path) -> Configuration:
 @pytest.fixture
 def offer() -> Iterator[Callable[..., Offered]]:
     """Starts servers; they end with the test."""
-    ends: list[Callable[[], None]] = []
+    offered: list[Offered] = []
 
     def start(configuration: Configuration, change: Callable[[Service], Service] = lambda it: it) -> Offered:
         server = uvicorn.Server(uvicorn.Config("nothing", log_config=None))
         service = change(open_service(configuration, stopping=lambda: server.should_exit))
-        upgrade(service.engine)
         server.config = server_configuration(create_app(service))
         listening = socket.create_server(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
 
-        def end() -> None:
+        def stop() -> None:
             server.should_exit = True
             thread.join()
             listening.close()
             service.engine.dispose()
 
-        ends.append(end)
-        return Offered(service, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        offered.append(Offered(service, f"http://127.0.0.1:{listening.getsockname()[1]}", stop))
+        return offered[-1]
 
     yield start
-    for end in ends:
-        end()
+    for it in offered:
+        it.stop()
 
 
 @pytest.fixture

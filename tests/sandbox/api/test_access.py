@@ -18,7 +18,15 @@ LOWEST = {
     ("GET", "/api/v1/health"): None,
     ("GET", "/api/v1/ready"): None,
     ("POST", "/api/v1/submissions"): "submit",
+    ("POST", "/api/v1/submissions/batch"): "submit",
+    ("POST", "/api/v1/submissions/upload"): "submit",
+    ("GET", "/api/v1/submissions"): "analyst",
     ("GET", "/api/v1/submissions/{id}"): "submit",
+    ("GET", "/api/v1/submissions/{id}/attempts"): "analyst",
+    ("GET", "/api/v1/submissions/{id}/events"): "submit",
+    ("POST", "/api/v1/submissions/{id}/cancel"): "submit",
+    ("POST", "/api/v1/submissions/{id}/retry"): "analyst",
+    ("POST", "/api/v1/submissions/{id}/rerun"): "analyst",
 }
 """The lowest role that may; `None` for anybody."""
 ID = "01kb5wq3zt8f6n2v4m9c7x1y0e"

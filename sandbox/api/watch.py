@@ -1,0 +1,79 @@
+"""Looks at watched submissions for everybody who waits for them: one question to the database, however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from sandbox.api.problems import ProblemError
+from sandbox.submissions import search
+from sandbox.submissions.model import FINAL, Submission
+
+_EVERY_S: Final = 0.5
+MOST: Final = 256
+"""Who may wait at one time."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Watcher:
+    """Tells changes of submissions; belongs to one event loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._watched: Counter[str] = Counter()
+        self._rows: dict[str, Submission] = {}
+        self._round = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            if self._watched:
+                try:
+                    self._rows = await asyncio.to_thread(search.of, self._engine, tuple(self._watched))
+                except DBAPIError as error:
+                    _log.warning("watching waits for the database", reason=str(error.orig)[:200])
+            async with self._round:
+                self._round.notify_all()
+
+    def check_room(self) -> None:
+        """Refuse one more who waits.
+
+        Raises:
+            ProblemError: There are too many (503).
+        """
+        if self._watched.total() >= MOST:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "too-many-streams",
+                f"{MOST} streams of events are open; ask for the submission now and then instead, or try again later",
+                headers={"Retry-After": "30"},
+            )
+
+    async def changes(self, seen: Submission) -> AsyncIterator[Submission]:
+        """Every state of a submission that differs from the last one, until its end; and `seen` again in each pause.
+
+        The pause lets whoever iterates look whether it should go on.
+        """
+        self._watched[seen.id] += 1
+        try:
+            while seen.state not in FINAL:
+                async with self._round:
+                    await self._round.wait()
+                there = self._rows.get(seen.id, seen)
+                # The look may be older than what the watcher came with.
+                seen = there if there.changed >= seen.changed else seen
+                yield seen
+        finally:
+            self._watched[seen.id] -= 1
+            if not self._watched[seen.id]:
+                del self._watched[seen.id]
+                self._rows.pop(seen.id, None)

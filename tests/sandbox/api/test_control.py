@@ -1,0 +1,141 @@
+"""Lists, batches, and what people do to submissions."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.submissions import attempts, query
+
+if TYPE_CHECKING:
+    from tests.sandbox.api.conftest import Offered
+
+
+def test_pages_hold_everything_once_however_many_come_in_between(api: Offered) -> None:
+    there = [api.submitted().id for _ in range(7)]
+    seen = []
+    cursor: str | None = None
+    with api.client("analyst") as client:
+        while True:
+            page = client.get("/submissions", params={"limit": 3} | ({"cursor": cursor} if cursor else {})).json()
+            seen += [item["id"] for item in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                break
+            api.submitted()
+    assert sorted(seen) == sorted(there)
+    assert len(seen) == 7
+
+
+def test_a_list_is_filtered(api: Offered) -> None:
+    one = api.submitted(package="pkg:pypi/thing@1.0", lane="sweep", submitter="a")
+    two = api.submitted(package="pkg:pypi/thing@2.0", lane="escalation", submitter="b", upload="d" * 64)
+    three = api.submitted(package="pkg:pypi/things", submitter="b")
+    api.finish(api.run(two.id), state="done", run="r", sha256="c" * 64, verdict="malicious")
+
+    with api.client("analyst") as client:
+
+        def found(**wanted: str) -> set[str]:
+            answer = client.get("/submissions", params=wanted)
+            assert answer.status_code == 200, answer.text
+            return {item["id"] for item in answer.json()["items"]}
+
+        assert found() == {one.id, two.id, three.id}
+        assert found(package="pkg:pypi/thing") == {one.id, two.id}
+        assert found(package="pkg:pypi/thing@1.0") == {one.id}
+        assert found(package="pkg:pypi/thin_") == set()
+        assert found(state="done") == found(verdict="malicious") == found(lane="escalation") == {two.id}
+        assert found(sha256="c" * 64) == found(sha256="d" * 64) == {two.id}
+        assert found(submitter="b", state="queued") == {three.id}
+        assert found(since="2020-01-01T00:00:00Z", until="2100-01-01T00:00:00+02:00") == {one.id, two.id, three.id}
+        assert found(until="2020-01-01T00:00:00Z") == set()
+        for wrong in ({"state": "lost"}, {"limit": "0"}, {"limit": "501"}, {"since": "yesterday"}, {"order": "up"}):
+            assert client.get("/submissions", params=wrong).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "!", "nan:01", "inf:01", "1:'; --", "1.5", "1:" + "a" * 99, "1e309:a", "-1:a", "\xff\xfe", "1\n:a"],
+)
+def test_a_cursor_of_somebody_else_is_a_problem(api: Offered, text: str) -> None:
+    cursor = base64.urlsafe_b64encode(text.encode("latin-1")).decode()
+    with api.client("analyst") as client:
+        assert client.get("/submissions", params={"cursor": cursor}).status_code in {400, 422}
+        assert client.get("/submissions", params={"cursor": text}).status_code in {400, 422}
+
+
+def test_each_of_a_batch_stands_for_itself(api: Offered) -> None:
+    wanted = [{"purl": "pkg:pypi/one"}, {"purl": "pkg:npm/two"}, {"purl": "pkg:pypi/three"}, {"purl": "pkg:pypi/one"}]
+    with api.client("submit") as client:
+        answer = client.post("/submissions/batch", json={"submissions": wanted}, headers={"Idempotency-Key": "b"})
+        items = answer.json()["items"]
+        assert [item["submission"] and item["submission"]["package"] for item in items] == [
+            "pkg:pypi/one",
+            None,
+            "pkg:pypi/three",
+            "pkg:pypi/one",
+        ]
+        assert items[1]["problem"]["status"] == 422
+        assert items[3]["submission"]["id"] == items[0]["submission"]["id"]
+        again = client.post("/submissions/batch", json={"submissions": wanted}, headers={"Idempotency-Key": "b"})
+        assert [it["submission"] and it["submission"]["id"] for it in again.json()["items"]] == [
+            it["submission"] and it["submission"]["id"] for it in items
+        ]
+        assert client.post("/submissions/batch", json={"submissions": []}).status_code == 422
+        assert client.post("/submissions/batch", json={"submissions": wanted[:1] * 501}).status_code == 422
+
+
+def test_a_submitter_cancels_their_own_and_an_analyst_anybodys(api: Offered) -> None:
+    mine, other = api.submitted(submitter="some-submit").id, api.submitted(submitter="another").id
+    with api.client("submit") as client:
+        assert client.post(f"/submissions/{other}/cancel").status_code == 403
+        done = client.post(f"/submissions/{mine}/cancel", json={"reason": "a mistake"})
+        assert done.status_code == 200
+        assert (done.json()["state"], done.json()["reason"]) == ("cancelled", "cancelled by some-submit: a mistake")
+        assert client.post(f"/submissions/{mine}/cancel", json={"reason": "\x1b[31m"}).status_code == 422
+    with api.client("analyst") as client:
+        assert client.post(f"/submissions/{other}/cancel").json()["state"] == "cancelled"
+
+
+def test_what_runs_is_asked_to_end(api: Offered) -> None:
+    submission = api.submitted().id
+    attempt = api.run(submission)
+    with api.client("analyst") as client:
+        assert client.post(f"/submissions/{submission}/cancel").json()["state"] == "running"
+    assert attempts.beat(api.service.engine, attempt, api.service.clock(), 30, {}) is True
+
+
+def test_only_what_ended_without_a_result_is_retried(api: Offered) -> None:
+    submission = api.submitted(budget=1).id
+    with api.client("analyst") as client:
+        assert client.post(f"/submissions/{submission}/retry").status_code == 409
+        attempts.lose(api.service.engine, api.run(submission), "the tracer crashed", api.service.clock())
+        retried = client.post(f"/submissions/{submission}/retry", json={"attempts": 2})
+        assert (retried.json()["state"], retried.json()["budget"]) == ("queued", 3)
+        [first] = client.get(f"/submissions/{submission}/attempts").json()
+        assert (first["outcome"], first["reason"]) == ("lost", "the tracer crashed")
+
+
+def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(api: Offered) -> None:
+    origin = api.submitted(artefact="wheel", pod="docker", runtime="runsc", upload="d" * 64, package="a-1.tar.gz")
+    with api.client("analyst") as client:
+        answer = client.post(f"/submissions/{origin.id}/rerun", json={"artefact": "sdist", "pod": "bubblewrap"})
+        assert answer.status_code == 201
+        made = answer.json()
+        assert (made["origin"], made["artefact"], made["pod"], made["runtime"]) == (
+            origin.id,
+            "sdist",
+            "bubblewrap",
+            "",
+        )
+        assert (made["upload"], made["package"]) == ("d" * 64, "a-1.tar.gz")
+        [listed] = client.get("/submissions", params={"origin": origin.id}).json()["items"]
+        assert listed["id"] == made["id"]
+        same = client.post(f"/submissions/{origin.id}/rerun", json={}).json()
+        row = query.get(api.service.engine, same["id"])
+        assert row
+        assert (row.pod, row.runtime, row.artefact) == ("docker", "runsc", "wheel")
+        for wrong in ({"profile": "other"}, {"pod": "bubblewrap", "runtime": "runsc"}, {"pod": "podman"}):
+            assert client.post(f"/submissions/{origin.id}/rerun", json=wrong).status_code == 422

@@ -1,0 +1,113 @@
+"""Who waits is told each change as it comes, until the end."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from sandbox.submissions import attempts, control
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx2
+
+    from tests.sandbox.api.conftest import Offered
+
+TIMEOUT_S = 120
+
+
+def _read(answer: httpx2.Response) -> Iterator[dict[str, Any]]:
+    event: dict[str, Any] = {}
+    for line in answer.iter_lines():
+        name, _, value = line.partition(": ")
+        if not line and "data" in event:
+            yield event | {"data": json.loads(event["data"])}
+            event = {}
+        elif name:
+            event[name] = value
+
+
+def test_every_phase_is_told_and_then_the_end(api: Offered) -> None:
+    submission = api.submitted().id
+    engine = api.service.engine
+    with (
+        api.client("submit", timeout=TIMEOUT_S) as client,
+        client.stream("GET", f"/submissions/{submission}/events") as answer,
+    ):
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = _read(answer)
+        assert next(events)["data"]["state"] == "queued"
+        attempt = api.run(submission)
+        assert next(events)["data"]["state"] == "running"
+        attempts.beat(engine, attempt, api.service.clock(), 30, {"step": "install", "phases": [{"name": "install"}]})
+        told = next(events)
+        assert told["event"] == "progress"
+        assert told["data"]["progress"]["step"] == "install"
+        api.finish(attempt, state="done", run="r1", verdict="malicious")
+        end = next(events)
+        assert (end["event"], end["data"]["verdict"]) == ("end", "malicious")
+        assert list(events) == []
+
+
+def test_who_comes_again_is_told_only_what_is_new(api: Offered) -> None:
+    submission = api.submitted().id
+    url = f"/submissions/{submission}/events"
+    with api.client("submit", timeout=TIMEOUT_S) as client:
+        with client.stream("GET", url) as answer:
+            seen = next(_read(answer))
+        with client.stream("GET", url, headers={"Last-Event-ID": seen["id"]}) as answer:
+            control.cancel(api.service.engine, submission, "not needed", api.service.clock())
+            [end] = _read(answer)
+            assert (end["event"], end["data"]["state"]) == ("end", "cancelled")
+        again = client.get(url, headers={"Last-Event-ID": end["id"]})
+        assert again.status_code == 204
+        [end] = _read(client.get(url, headers={"Last-Event-ID": "something else"}))
+        assert end["event"] == "end"
+
+
+def test_many_wait_at_once_and_all_are_told(api: Offered) -> None:
+    submissions = [api.submitted().id for _ in range(3)]
+    ends: list[str] = []
+    begun = threading.Barrier(13, timeout=TIMEOUT_S)
+
+    def wait(submission: str) -> None:
+        with (
+            api.client("submit", timeout=TIMEOUT_S) as client,
+            client.stream("GET", f"/submissions/{submission}/events") as answer,
+        ):
+            events = _read(answer)
+            next(events)
+            begun.wait()
+            ends.extend(event["data"]["id"] for event in events if event["event"] == "end")
+
+    api.secret("submit")
+    waiting = [threading.Thread(target=wait, args=(submissions[number % 3],)) for number in range(12)]
+    for thread in waiting:
+        thread.start()
+    begun.wait()
+    for submission in submissions:
+        control.cancel(api.service.engine, submission, "", api.service.clock())
+    for thread in waiting:
+        thread.join(TIMEOUT_S)
+    assert sorted(ends) == sorted(submissions * 4)
+
+
+def test_what_is_not_there_is_a_problem_and_no_stream(api: Offered) -> None:
+    with api.client("submit") as client:
+        answer = client.get("/submissions/01kb5wq3zt8f6n2v4m9c7x1y0e/events")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_server_that_ends_does_not_wait_for_who_waits(api: Offered) -> None:
+    submission = api.submitted().id
+    with (
+        api.client("submit", timeout=TIMEOUT_S) as client,
+        client.stream("GET", f"/submissions/{submission}/events") as answer,
+    ):
+        events = _read(answer)
+        next(events)
+        api.stop()
+        assert list(events) == []
