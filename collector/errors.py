@@ -19,3 +19,7 @@ class EventTextError(CollectorError):
 
 class SuppressionError(CollectorError):
     """A file of suppressions cannot be used; the message names file, line and the remedy."""
+
+
+class SearchError(CollectorError):
+    """Runs cannot be searched for as asked."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Double,
@@ -37,7 +38,8 @@ RUNS: Final = Table(
     Column("created", Double, nullable=False),
     Column("purl", Text, nullable=False),
     Column("ecosystem", String(16), nullable=False),
-    Column("name", Text, nullable=False),
+    # Compared byte by byte, as SQLite does, so that names that begin alike are a range of the index.
+    Column("name", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False),
     Column("version", Text, nullable=False),
     Column("filename", Text, nullable=False),
     Column("sha256", String(64), nullable=False, comment="of the artefact"),
@@ -53,9 +55,10 @@ RUNS: Final = Table(
     Column("seconds", Double, nullable=False, comment="of all phases together"),
     Column("interrupted", Boolean, nullable=False),
     Index(None, "created", "run"),
-    Index(None, "name", "created"),
+    Index(None, "name", "created", "run"),
     Index(None, "sha256"),
-    Index(None, "verdict", "created"),
+    Index(None, "verdict", "created", "run"),
+    Index(None, "profile", "created", "run"),
 )
 
 FINDINGS: Final = Table(
@@ -73,18 +76,19 @@ FINDINGS: Final = Table(
     Column("actor", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Column("attack", JSON, nullable=False, comment="ATT&CK technique ids"),
-    Index(None, "rule", "run"),
-    Index(None, "name", "run"),
 )
 
-INDICATORS: Final = Table(
-    "indicators",
+TERMS: Final = Table(
+    "terms",
     METADATA,
-    Column("run", ForeignKey(RUNS.c.run, ondelete="CASCADE"), primary_key=True),
-    Column("kind", String(16), primary_key=True, comment="domain, address, url or sha256"),
+    Column("kind", String(16), primary_key=True, comment="see collector.store.terms"),
     Column("value", String(1024), primary_key=True),
-    Index(None, "value", "kind"),
+    Column("created", Double, primary_key=True, comment="of the run"),
+    Column("run", ForeignKey(RUNS.c.run, ondelete="CASCADE"), primary_key=True),
+    Index(None, "run", "kind"),
+    sqlite_with_rowid=False,
 )
+"""What runs are found by. The key is the order of a result, so the newest runs of any term are read off the index."""
 
 LABELS: Final = Table(
     "labels",
@@ -98,3 +102,32 @@ LABELS: Final = Table(
     UniqueConstraint("run", "label"),
     Index(None, "label", "run"),
 )
+
+EVIDENCE: Final = Table(
+    "evidence",
+    METADATA,
+    Column("run", String(32), primary_key=True, comment="not a foreign key: its removal outlives a rebuild"),
+    Column("manifest_sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False, comment="bytes of the bundle"),
+    Column("removed", Double, comment="when the evidence was removed; null while it is there"),
+    Column("reason", Text, nullable=False, comment="why it was removed; empty while it is there"),
+    Index(None, "removed", "run"),
+)
+"""What became of the bundles of runs."""
+
+REBUILDS: Final = Table(
+    "rebuilds",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("rules_sha256", String(64), nullable=False),
+    Column("suppressions_sha256", String(64), nullable=False),
+    Column("started", Double, nullable=False),
+    Column("ended", Double, comment="null while it is not finished"),
+    Column(
+        "position", String(32), nullable=False, comment="the last run whose bundle was read; they are read in order"
+    ),
+    Column("done", Integer, nullable=False, comment="runs whose rows were written"),
+    Column("bad", Integer, nullable=False, comment="bundles that could not be read"),
+    Column("failures", JSON, nullable=False, comment="of the first of them: run and reason"),
+)
+"""How far each rebuild of these tables from the evidence came, so that the next one goes on there."""

@@ -14,6 +14,22 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.create_table(
+        "evidence",
+        sa.Column(
+            "run", sa.String(length=32), nullable=False, comment="not a foreign key: its removal outlives a rebuild"
+        ),
+        sa.Column("manifest_sha256", sa.String(length=64), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False, comment="bytes of the bundle"),
+        sa.Column(
+            "removed", sa.Double(), nullable=True, comment="when the evidence was removed; null while it is there"
+        ),
+        sa.Column("reason", sa.Text(), nullable=False, comment="why it was removed; empty while it is there"),
+        sa.PrimaryKeyConstraint("run", name=op.f("pk_evidence")),
+    )
+    with op.batch_alter_table("evidence", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_evidence_removed_run"), ["removed", "run"], unique=False)
+
+    op.create_table(
         "labels",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("run", sa.String(length=32), nullable=False, comment="not a foreign key: labels outlive a rebuild"),
@@ -36,12 +52,30 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("lane", name=op.f("pk_lanes")),
     )
     op.create_table(
+        "rebuilds",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("rules_sha256", sa.String(length=64), nullable=False),
+        sa.Column("suppressions_sha256", sa.String(length=64), nullable=False),
+        sa.Column("started", sa.Double(), nullable=False),
+        sa.Column("ended", sa.Double(), nullable=True, comment="null while it is not finished"),
+        sa.Column(
+            "position",
+            sa.String(length=32),
+            nullable=False,
+            comment="the last run whose bundle was read; they are read in order",
+        ),
+        sa.Column("done", sa.Integer(), nullable=False, comment="runs whose rows were written"),
+        sa.Column("bad", sa.Integer(), nullable=False, comment="bundles that could not be read"),
+        sa.Column("failures", sa.JSON(), nullable=False, comment="of the first of them: run and reason"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rebuilds")),
+    )
+    op.create_table(
         "runs",
         sa.Column("run", sa.String(length=32), nullable=False, comment="id, as in the bundle's manifest"),
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("purl", sa.Text(), nullable=False),
         sa.Column("ecosystem", sa.String(length=16), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False, comment="of the artefact"),
@@ -60,9 +94,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("runs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_runs_created_run"), ["created", "run"], unique=False)
-        batch_op.create_index(batch_op.f("ix_runs_name_created"), ["name", "created"], unique=False)
+        batch_op.create_index(batch_op.f("ix_runs_name_created_run"), ["name", "created", "run"], unique=False)
+        batch_op.create_index(batch_op.f("ix_runs_profile_created_run"), ["profile", "created", "run"], unique=False)
         batch_op.create_index(batch_op.f("ix_runs_sha256"), ["sha256"], unique=False)
-        batch_op.create_index(batch_op.f("ix_runs_verdict_created"), ["verdict", "created"], unique=False)
+        batch_op.create_index(batch_op.f("ix_runs_verdict_created_run"), ["verdict", "created", "run"], unique=False)
 
     op.create_table(
         "submissions",
@@ -248,21 +283,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run"], ["runs.run"], name=op.f("fk_findings_run"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run", "position", name=op.f("pk_findings")),
     )
-    with op.batch_alter_table("findings", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_findings_name_run"), ["name", "run"], unique=False)
-        batch_op.create_index(batch_op.f("ix_findings_rule_run"), ["rule", "run"], unique=False)
-
-    op.create_table(
-        "indicators",
-        sa.Column("run", sa.String(length=32), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False, comment="domain, address, url or sha256"),
-        sa.Column("value", sa.String(length=1024), nullable=False),
-        sa.ForeignKeyConstraint(["run"], ["runs.run"], name=op.f("fk_indicators_run"), ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("run", "kind", "value", name=op.f("pk_indicators")),
-    )
-    with op.batch_alter_table("indicators", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_indicators_value_kind"), ["value", "kind"], unique=False)
-
     op.create_table(
         "sweep_entries",
         sa.Column("id", sa.Integer(), nullable=False, comment="in the order in which the feed named them"),
@@ -288,3 +308,16 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_sweep_entries_run_state_id"), ["run", "state", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_sweep_entries_submission"), ["submission"], unique=False)
         batch_op.create_index(batch_op.f("ix_sweep_entries_sweep_state"), ["sweep", "state"], unique=False)
+
+    op.create_table(
+        "terms",
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="see collector.store.terms"),
+        sa.Column("value", sa.String(length=1024), nullable=False),
+        sa.Column("created", sa.Double(), nullable=False, comment="of the run"),
+        sa.Column("run", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["run"], ["runs.run"], name=op.f("fk_terms_run"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("kind", "value", "created", "run", name=op.f("pk_terms")),
+        sqlite_with_rowid=False,
+    )
+    with op.batch_alter_table("terms", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_terms_run_kind"), ["run", "kind"], unique=False)
