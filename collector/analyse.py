@@ -60,7 +60,7 @@ def judge(bundle: Bundle, told: Timeline, rules: RuleSet, suppressions: Suppress
         findings=findings,
         verdict=verdict,
         rules_digest=rules.digest,
-        sigma=SigmaReport(loaded=sum(rule.foreign for rule in rules.rules), skipped=len(rules.skipped)),
+        sigma=SigmaReport.of(rules),
         suppressed=outcomes,
         baseline=baseline.read(bundle),
     )

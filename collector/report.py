@@ -22,6 +22,8 @@ from collector.verdict import Classification, Proof, VerdictName, Weight
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from collector.sigma.rule import RuleSet
+
 SCHEMA: Final = "fumehood.report/1"
 
 
@@ -153,6 +155,11 @@ class SigmaReport(msgspec.Struct, frozen=True, kw_only=True):
     loaded: int = 0
     skipped: int = 0
     """Those that cannot run here; `fumehood rules list --sigma` says why."""
+
+    @classmethod
+    def of(cls, rules: RuleSet) -> SigmaReport:
+        """Count them in a set of rules."""
+        return cls(loaded=sum(rule.foreign for rule in rules.rules), skipped=len(rules.skipped))
 
 
 NONE_BY_OTHERS: Final = SigmaReport()

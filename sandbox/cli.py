@@ -210,10 +210,10 @@ Exit codes:
 )
 @click.option(
     "--rules",
-    required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Directory of the rules to try.",
+    help="Directory of the rules to try; the shipped ones when only --sigma is given.",
 )
+@SIGMA
 @click.option(
     "--against",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -224,21 +224,27 @@ Exit codes:
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
 def replay(
-    bundles: tuple[Path, ...], rules: Path, against: Path | None, suppressions: Path | None, form: Format
+    bundles: tuple[Path, ...],
+    rules: Path | None,
+    sigma: tuple[Path, ...],
+    against: Path | None,
+    suppressions: Path | None,
+    form: Format,
 ) -> int:
     """Judge stored runs again by other rules, and say what changes.
 
     BUNDLES are evidence bundles, or directories of them. Nothing is run: each bundle's evidence is read once and judged
-    by both sets of rules.
+    by both sets of rules. Rules by others (--sigma) are tried beside those of --rules, and not compared with.
 
     \b
     Examples:
       fumehood replay --rules ./my-rules ~/.local/share/fumehood/bundles
       fumehood replay --rules new --against old BUNDLE --format json
+      fumehood replay --sigma ./sigma/rules/linux BUNDLES
     """
     from sandbox.replay_commands import replay_bundles
 
-    return replay_bundles(bundles, rules=rules, against=against, suppressions=suppressions, form=form)
+    return replay_bundles(bundles, rules=rules, sigma=sigma, against=against, suppressions=suppressions, form=form)
 
 
 cli.add_command(rules_group)

@@ -13,10 +13,10 @@ from rich.console import Console
 from collector.bundle import MANIFEST, Bundle
 from collector.errors import BundleError
 from collector.replay import Comparison, replay
-from collector.sigma.load import load_rules
+from collector.report import SigmaReport
 from sandbox.commands import load_if_given
 from sandbox.errors import UsageError
-from sandbox.resources import rules_directory
+from sandbox.rules_commands import load_rules
 from sandbox.terminal.replay import render_replay
 
 if TYPE_CHECKING:
@@ -57,16 +57,19 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of the rules compared with."""
     after_sha256: str
     """Digest of the rules that were tried."""
+    sigma: SigmaReport
+    """How many rules by others were tried, and how many cannot run here."""
     summary: Summary
     bundles: tuple[Comparison, ...]
     """In the order given, the unchanged ones too."""
     unread: tuple[Unread, ...]
 
 
-def replay_bundles(
+def replay_bundles(  # noqa: PLR0913 - one for each option
     bundles: Sequence[Path],
     *,
-    rules: Path,
+    rules: Path | None,
+    sigma: Sequence[Path],
     against: Path | None,
     suppressions: Path | None,
     form: Literal["text", "json"],
@@ -75,15 +78,21 @@ def replay_bundles(
 
     Args:
         bundles: Bundles, or directories of bundles.
-        rules: Directory of the rules that are tried.
+        rules: Directory of the rules that are tried; the shipped ones when None.
+        sigma: Directories of rules by others, which are tried too.
         against: Directory of the rules to compare with; the shipped ones when None.
         suppressions: File of findings that do not count.
         form: Form of the output.
 
     Returns:
         The exit code: 3 when a bundle could not be read, else 1 when anything changed, else 0.
+
+    Raises:
+        UsageError: There is nothing to try.
     """
-    before, after = load_rules(against or rules_directory()), load_rules(rules)
+    if rules is None and not sigma:
+        raise UsageError("there are no rules to try; name a directory with --rules or --sigma")
+    before, after = load_rules(against), load_rules(rules, sigma)
     made = _replayed(list(_expanded(bundles)), before, after, load_if_given(suppressions))
     if form == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(made), indent=2).decode())
@@ -123,6 +132,7 @@ def _replayed(bundles: Sequence[Path], before: RuleSet, after: RuleSet, suppress
     return Replay(
         before_sha256=before.digest,
         after_sha256=after.digest,
+        sigma=SigmaReport.of(after),
         summary=Summary(
             bundles=len(compared),
             changed=sum(one.differs for one in compared),

@@ -31,6 +31,10 @@ def render_replay(replay: Replay, console: Console) -> None:
     unread = f"; {total.unread} could not be read" if total.unread else ""
     noun = "bundle" if total.bundles == 1 else "bundles"
     page.line(page.text(f"{total.bundles} {noun}, {total.changed} judged differently{verdicts}{unread}"))
+    if replay.sigma.loaded or replay.sigma.skipped:
+        skipped = f"; {replay.sigma.skipped} cannot run here" if replay.sigma.skipped else ""
+        rules = "rule" if replay.sigma.loaded == 1 else "rules"
+        page.line(page.text(f"{replay.sigma.loaded} {rules} by others tried{skipped}"))
 
 
 def _comparison(page: Page, one: Comparison) -> None:

@@ -128,6 +128,35 @@ def test_a_bundle_that_cannot_be_read_is_told_and_the_rest_goes_on(bundles: Path
     assert total == "1 bundle, 1 judged differently; 1 clean -> suspicious; 2 could not be read"
 
 
+def test_rules_by_others_are_tried_and_not_compared_with(tmp_path: Path, bundles: Path, old: Path) -> None:
+    others = tmp_path / "others"
+    others.mkdir()
+    document = {key: value for key, value in RULE.items() if key != "fumehood"}
+    (others / "key.yml").write_text(yaml.safe_dump({**document, "id": OTHER_ID, "level": "critical"}))
+    (others / "windows.yml").write_text(
+        yaml.safe_dump({**document, "title": "W", "logsource": {"product": "windows", "category": "file_access"}})
+    )
+    ran = Replay("--rules", old, "--against", old, "--sigma", others, bundles)
+    assert ran.code == 1
+    assert ran.out.splitlines() == [
+        "pkg:pypi/thief@1.0  wheel  clean -> suspicious",
+        f"  {bundles}/thief",
+        "  + others/key: A key is read (import by target), 1 event, critical as suspicion",
+        "2 bundles, 1 judged differently; 1 clean -> suspicious",
+        "1 rule by others tried; 1 cannot run here",
+    ]
+    alone = Replay("--sigma", others, "--format", "json", bundles).document
+    assert alone["sigma"] == {"loaded": 1, "skipped": 1}
+    assert [found["name"] for one in alone["bundles"] for found in one["added"]] == ["others/key"]
+    assert [one["removed"] for one in alone["bundles"]] == [[], []]
+
+
+def test_something_must_be_there_to_try(bundles: Path) -> None:
+    ran = Replay(bundles)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "fumehood: there are no rules to try; name a directory with --rules or --sigma\n"
+
+
 def test_rules_that_do_not_load_are_told_before_any_bundle_is_read(bundles: Path, tmp_path: Path) -> None:
     broken = make_rules(tmp_path / "new", read="grave")
     ran = Replay("--rules", broken, bundles)

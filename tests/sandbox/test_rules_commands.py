@@ -82,7 +82,10 @@ def test_wrong_usage_is_one_line_that_names_the_help(tmp_path: Path) -> None:
     for arguments, said in (
         (("rules", "lst"), "No such command 'lst'. Did you mean 'list'? (see `fumehood rules --help`)"),
         (("rules", "explain"), "Missing argument 'NAME' (see `fumehood rules explain --help`)"),
-        (("replay", "x"), "Missing option '--rules' (see `fumehood replay --help`)"),
+        (
+            ("replay", "--rules", "x"),
+            "Invalid value for '--rules': Directory 'x' does not exist (see `fumehood replay --help`)",
+        ),
         (
             ("rules", "lint", "--rules", file),
             f"Invalid value for '--rules': Directory '{file}' is a file (see `fumehood rules lint --help`)",
