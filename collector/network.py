@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collector.gateway import GatewayLog, Located
     from collector.manifest import Manifest
     from collector.owners import Send
-    from collector.pieces import Slots
+    from collector.pieces import Parts
     from collector.records import ConnectionRecord, DatagramRecord, DnsRecord, HttpRecord, RawRecord, TlsRecord
 
 MAX_TEXT: Final = 4096
@@ -144,10 +144,10 @@ class Explainer:
             found.add(f"{number} {what} to more than is searched for bait")
         return tuple(sorted(found))
 
-    def _together(self, events: Sequence[_Message], slots: Sequence[Slots]) -> list[_Message]:
+    def _together(self, events: Sequence[_Message], parts: Sequence[Parts]) -> list[_Message]:
         """Add to each message the bait that only it and others of its peer, or of its process, hold together."""
         groups = [((event.host, event.ip, event.port), *([event.pid] if event.pid else [])) for event in events]
-        found = pieces.search(list(map(pieces.Message, groups, slots)), self._scanner)
+        found = pieces.search(list(map(pieces.Message, groups, parts)), self._scanner)
         self._joined &= found.whole
         return [
             msgspec.structs.replace(event, bait=tuple(sorted({*event.bait, *more}))) if more else event

@@ -8,8 +8,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Final, TypeAlias
+from itertools import accumulate, groupby, islice
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,7 +17,7 @@ import msgspec
 from collector.bait import MIN_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from collector.bait import BaitScanner
     from collector.records import HttpRecord
@@ -37,10 +37,17 @@ _EACH: Final = (
 )
 """Encodings of single pieces: their name, their alphabet, the characters of a whole group, what decodes them."""
 
-Slots: TypeAlias = dict[str, bytes]
-"""Parts of a message by where they stand in it: the same field of each message."""
 _Piece: TypeAlias = tuple[int, bytes]
 """A message's number, and the piece in it."""
+
+
+class Parts(NamedTuple):
+    """A message taken apart."""
+
+    slots: dict[str, bytes]
+    """Parts by where they stand in it: the same field of each message."""
+    whole: bool
+    """It has no more fields than are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +56,35 @@ class Message:
 
     groups: tuple[Hashable, ...]
     """Messages that share one of these may belong together: a peer, a process."""
-    slots: Slots
+    parts: Parts
 
 
-def of_request(record: HttpRecord) -> Slots:
+_NOTHING: Final = Parts({}, whole=True)
+
+
+def of_request(record: HttpRecord) -> Parts:
     """Take a request apart: fields of its query, headers, last part of its path, and its body."""
     path, _, query = record.target.partition("?")
-    slots = {"path": path.rpartition("/")[2].encode(), **_form("query", query.encode())}
-    slots |= {f"header {name.lower()}": value.encode() for name, value in record.headers[:_MOST_SLOTS]}
-    return slots | of_payload(record.body)
+    asked, body = _form("query", query.encode()), of_payload(record.body)
+    headers = {f"header {name.lower()}": value.encode() for name, value in record.headers[:_MOST_SLOTS]}
+    return Parts(
+        {"path": path.rpartition("/")[2].encode(), **asked.slots, **headers, **body.slots},
+        asked.whole and body.whole and len(record.headers) <= _MOST_SLOTS,
+    )
 
 
-def of_payload(body: bytes) -> Slots:
+def of_payload(body: bytes) -> Parts:
     """Take a body, a packet or the bytes of a connection apart, when it is JSON, a form, or has a number in front."""
-    slots = {"body": body}
+    found = _NOTHING
     if body[:1] in {b"{", b"["}:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            slots |= dict(_leaves("json", msgspec.json.decode(body), _MOST_DEPTH))
+            found = _leaves("json", msgspec.json.decode(body), _MOST_DEPTH)
     elif _FORM.match(body):
-        slots |= _form("form", body)
+        found = _form("form", body)
+    slots = {"body": body, **found.slots}
     if match := _NUMBERED.match(body):
         slots |= {"number": match[1], "rest": body[match.end() :]}
-    return slots
+    return Parts(slots, found.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +94,7 @@ class Found:
     bait: tuple[frozenset[str], ...]
     """For each message, the `name/encoding` of the baits that it carried a part of."""
     whole: bool
-    """All pieces were looked at."""
+    """All pieces were looked at, in all fields."""
 
 
 def search(messages: Sequence[Message], scanner: BaitScanner) -> Found:
@@ -98,7 +112,10 @@ def search(messages: Sequence[Message], scanner: BaitScanner) -> Found:
     whole = True
     # Often a process speaks to one peer, and both make the same group.
     for group in dict.fromkeys(map(tuple, members.values())):
-        for order in _orders(group, messages) if len(group) > 1 else ():
+        if len(group) == 1:
+            continue
+        whole &= all(messages[number].parts.whole for number in group)
+        for order in _orders(group, messages):
             for pieces in _slots(order, messages):
                 whole &= sum(len(piece) for _, piece in pieces) <= MAX_JOINED
                 for label, numbers in (*_hits(pieces, scanner), *_hits_in_decoded(pieces, scanner)):
@@ -111,7 +128,7 @@ def _slots(order: Sequence[int], messages: Sequence[Message]) -> Iterator[list[_
     """Yield the pieces in each slot, as often as they were sent, and then without repetitions."""
     slots: defaultdict[str, list[_Piece]] = defaultdict(list)
     for number in order:
-        for slot, piece in messages[number].slots.items():
+        for slot, piece in messages[number].parts.slots.items():
             if piece:
                 slots[slot].append((number, piece))
     for pieces in slots.values():
@@ -155,8 +172,8 @@ def _hits_in_decoded(pieces: Sequence[_Piece], scanner: BaitScanner) -> Iterator
 def _orders(group: Sequence[int], messages: Sequence[Message]) -> Iterator[Sequence[int]]:
     """Messages as they came and, when they carry different numbers in some slot, by number."""
     yield group
-    for slot in messages[group[0]].slots:
-        values = [messages[number].slots.get(slot, b"") for number in group]
+    for slot in messages[group[0]].parts.slots:
+        values = [messages[number].parts.slots.get(slot, b"") for number in group]
         if all(map(_NUMBER.fullmatch, values)):
             ordered = [number for _, number in sorted(zip(map(int, values), group, strict=True))]
             if ordered != list(group):
@@ -164,25 +181,26 @@ def _orders(group: Sequence[int], messages: Sequence[Message]) -> Iterator[Seque
                 return
 
 
-def _form(where: str, text: bytes) -> Slots:
-    try:
-        fields = parse_qsl(text.decode("latin-1"), encoding="latin-1", max_num_fields=_MOST_SLOTS)
-    except ValueError:
-        return {}
-    return {f"{where} {name}": value.encode("latin-1", "replace") for name, value in fields}
+def _form(where: str, text: bytes) -> Parts:
+    fields = text.split(b"&", _MOST_SLOTS)
+    found = parse_qsl(b"&".join(fields[:_MOST_SLOTS]).decode("latin-1"), encoding="latin-1")
+    slots = {f"{where} {name}": value.encode("latin-1", "replace") for name, value in found}
+    return Parts(slots, len(fields) <= _MOST_SLOTS)
 
 
-def _leaves(where: str, value: object, depth: int) -> Iterator[tuple[str, bytes]]:
+def _leaves(where: str, value: object, depth: int) -> Parts:
     match value:
         case str():
-            yield where, value.encode()
+            return Parts({where: value.encode()}, whole=True)
         case int():
-            yield where, str(value).encode()
-        case dict() if depth:
-            for name, item in list(value.items())[:_MOST_SLOTS]:
-                yield from _leaves(f"{where} {name}", item, depth - 1)
-        case list() if depth:
-            for number, item in enumerate(value[:_MOST_SLOTS]):
-                yield from _leaves(f"{where} {number}", item, depth - 1)
+            return Parts({where: str(value).encode()}, whole=True)
+        case dict():
+            items: Iterable[tuple[object, object]] = value.items()
+        case list():
+            items = enumerate(value)
         case _:
-            return
+            return _NOTHING
+    kept = list(islice(items, _MOST_SLOTS)) if depth else []
+    parts = [_leaves(f"{where} {name}", item, depth - 1) for name, item in kept]
+    slots = {slot: piece for part in parts for slot, piece in part.slots.items()}
+    return Parts(slots, len(kept) == len(value) and all(part.whole for part in parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from calendar import isleap
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -33,7 +34,9 @@ ANY_VERSION: Final = "*"
 _SORT: Final = Sort("list of suppressions", SuppressionError, "write `suppressions: []` or do without it")
 _MAX_BYTES: Final = 1 << 20
 _PACKAGE: Final = re.compile(r"pkg:([a-z]+)/([^@?#\s]+)")
-_DATE: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])")
+_DATE: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_MONTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_FEBRUARY: Final = 2
 
 _Words: TypeAlias = Annotated[str, Meta(min_length=1, max_length=2000)]
 
@@ -208,5 +211,17 @@ def _check(document: Document, number: int, entry: Suppression) -> None:
             raise document.place(place("versions")).error(
                 f"{entry.versions!a} is no version specifier; write e.g. '>=2.30,<3', or '*' for all versions"
             )
-    if _DATE.fullmatch(entry.expires) is None:
-        raise document.place(place("expires")).error(f"{entry.expires!a} is no date; write e.g. 2027-03-31")
+    if (wrong := _wrong_date(entry.expires)) is not None:
+        raise document.place(place("expires")).error(f"{entry.expires!a} is no date{wrong}; write e.g. 2027-03-31")
+
+
+def _wrong_date(text: str) -> str | None:
+    """Why a text is no day, written as year, month and day; None when it is one."""
+    found = _DATE.fullmatch(text)
+    if found is None:
+        return ""
+    year, month, day = map(int, found.groups())
+    if not 1 <= month <= len(_MONTHS):
+        return f": there is no month {month}"
+    days = _MONTHS[month - 1] + (month == _FEBRUARY and isleap(year))
+    return None if year and 1 <= day <= days else f": there is no such day in {found[1]}-{found[2]}"

@@ -366,6 +366,19 @@ def test_more_pieces_than_are_put_together_is_a_limit() -> None:
     assert explainer.limits() == ("more was sent in pieces than is put together to look for bait",)
 
 
+def test_more_fields_than_are_put_together_are_a_limit() -> None:
+    forms = [b"&".join(b"f%d=%d" % (field, n) for field in range(65)) for n in range(2)]
+    sent = [
+        HttpRecord(ts=AT + n, conn=n + 1, tls=False, method="POST", host="c.test", target="/", body=form)
+        for n, form in enumerate(forms)
+    ]
+    for some, limits in ((sent[:1], ()), (sent, ("more was sent in pieces than is put together to look for bait",))):
+        log = gateway.read(records([*some, EndRecord(ts=AT + 9, records=len(some))]).splitlines())
+        explainer = Explainer(log, make_manifest(real_phases()), BaitScanner(BAITS), [], [])
+        assert len(explainer.events()) == len(some)
+        assert explainer.limits() == limits
+
+
 def named(event: AnyEvent, *items: GatewayRecord, connects: list[NetworkConnect] | None = None) -> AnyEvent:
     log = gateway.read(records(items).splitlines())
     return Explainer(log, make_manifest(real_phases()), BaitScanner(BAITS), connects or [], []).named(event)

@@ -127,6 +127,48 @@ def test_more_than_is_put_together_is_told() -> None:
     assert search(large[:2], BaitScanner(BAITS)).whole
 
 
+def in_many(shape: str, fields: int) -> Callable[[int, bytes], Message]:
+    """Puts a piece after others in a message with so many fields."""
+
+    def made(_: int, piece: bytes) -> Message:
+        others = [(f"f{field}", f"v{field}") for field in range(fields - 1)]
+        pairs = [*others, ("part", piece.decode())]
+        request = {
+            "form": {"body": "&".join(f"{name}={value}" for name, value in pairs).encode()},
+            "query": {"target": "/?" + "&".join(f"{name}={value}" for name, value in pairs)},
+            "headers": {"headers": tuple(pairs)},
+            "object": {"body": json.dumps(dict(pairs)).encode()},
+            "list": {"body": json.dumps([value for _, value in pairs]).encode()},
+        }[shape]
+        return Message(PEER, of_request(msgspec.structs.replace(REQUEST, **request)))
+
+    return made
+
+
+@pytest.mark.parametrize("shape", ["form", "query", "headers", "object", "list"])
+def test_more_fields_than_are_looked_at_are_told(shape: str) -> None:
+    pieces = list(enumerate(cut(SECRET, 10)))
+    fit = search([in_many(shape, 64)(*piece) for piece in pieces], BaitScanner(BAITS))
+    assert (fit.whole, set(fit.bait)) == (True, {frozenset({"aws-secret-access-key/plain"})})
+    more = [in_many(shape, 65)(*piece) for piece in pieces]
+    assert not search(more, BaitScanner(BAITS)).whole
+    # What is alone belongs with nothing.
+    assert search(more[:1], BaitScanner(BAITS)).whole
+
+
+def test_the_first_fields_of_many_are_looked_at() -> None:
+    bodies = [b"part=%b&" % piece + b"&".join([b"f=v"] * 70) for piece in cut(SECRET, 10)]
+    messages = [Message(PEER, of_request(msgspec.structs.replace(REQUEST, body=body))) for body in bodies]
+    assert baits(messages) == [["aws-secret-access-key/plain"]] * len(bodies)
+
+
+def test_objects_that_are_too_deep_are_told() -> None:
+    bodies = [json.dumps({"a": {"b": {"c": {"d": text}}}}).encode() for text in ("x", "y")]
+    deeper = [json.dumps({"a": {"b": {"c": {"d": {"e": text}}}}}).encode() for text in ("x", "y")]
+    assert search([in_body(0, body) for body in bodies], BaitScanner(BAITS)).whole
+    assert not search([in_body(0, body) for body in deeper], BaitScanner(BAITS)).whole
+
+
 @given(st.lists(st.binary(max_size=30), max_size=8), st.lists(st.text(max_size=20), max_size=8))
 def test_nothing_that_is_sent_is_an_error(bodies: list[bytes], targets: list[str]) -> None:
     messages = [in_payload(0, body) for body in [*bodies, *HOSTILE]]

@@ -172,6 +172,13 @@ def test_a_file_as_people_write_it(tmp_path: Path) -> None:
     assert (entry.expires, entry.versions) == ("2027-03-31", ">=1")
 
 
+@pytest.mark.parametrize("day", ["2028-02-29", "2400-02-29", "2027-12-31", "9999-01-01"])
+def test_days_that_exist(tmp_path: Path, day: str) -> None:
+    path = tmp_path / "known.yaml"
+    path.write_text(YAML.replace("2027-03-31", day))
+    assert load_suppressions(path).entries[0].expires == day
+
+
 def test_a_file_without_any(tmp_path: Path) -> None:
     path = tmp_path / "known.yaml"
     path.write_text("suppressions: []\n")
@@ -191,6 +198,16 @@ def test_a_file_without_any(tmp_path: Path) -> None:
         ('">=1"', '""', "4: '' is no version specifier"),
         ("2027-03-31", "soon", "8: 'soon' is no date; write e.g. 2027-03-31"),
         ("2027-03-31", "31.3.2027", "8: '31.3.2027' is no date"),
+        (
+            "2027-03-31",
+            "2027-02-30",
+            "8: '2027-02-30' is no date: there is no such day in 2027-02; write e.g. 2027-03-31",
+        ),
+        ("2027-03-31", "2027-02-29", "8: '2027-02-29' is no date: there is no such day in 2027-02"),
+        ("2027-03-31", "2027-04-00", "8: '2027-04-00' is no date: there is no such day in 2027-04"),
+        ("2027-03-31", "2027-00-01", "8: '2027-00-01' is no date: there is no month 0"),
+        ("2027-03-31", "2027-13-01", "8: '2027-13-01' is no date: there is no month 13"),
+        ("2027-03-31", "'0000-01-01'", "8: '0000-01-01' is no date: there is no such day in 0000-01"),
         ("it is an SSH client", "''", "6: suppressions.1.reason: expected `str` of length >= 1"),
         ("- package", "  package", "3: suppressions must be a list"),
         ("alice", "[alice", "8: not valid YAML"),
