@@ -12,6 +12,7 @@ from sandbox import commands, docker_commands
 from sandbox import completion as completion_of
 from sandbox.image_cli import image as image_group
 from sandbox.pod_options import POD, RUNTIME, runtime_for
+from sandbox.queue_cli import queue, submit, worker
 from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
 from sandbox.service_cli import serve, token
@@ -249,6 +250,9 @@ def replay(
 
 cli.add_command(rules_group)
 cli.add_command(image_group)
+cli.add_command(submit)
+cli.add_command(queue)
+cli.add_command(worker)
 cli.add_command(serve)
 cli.add_command(token)
 cli.add_command(sweep_group)

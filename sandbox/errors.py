@@ -13,6 +13,10 @@ class IntakeError(UsageError):
     """The package or file cannot be fetched or is not an artefact we can run."""
 
 
+class UnavailableError(IntakeError):
+    """The package may well be had at another time, or on another machine: an index, a disk or a setting is at fault."""
+
+
 class ProfileError(UsageError):
     """A profile file is wrong; the message names file, line and the nearest valid key."""
 

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
     from typing import Self
 
@@ -15,9 +16,13 @@ class Interruption:
     """While entered, the first SIGINT is only remembered; an impatient second one raises KeyboardInterrupt.
 
     Outside the main thread, where Python delivers no signals, it never hears of one.
+
+    Args:
+        also: Another reason to end, asked whenever the run asks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, also: Callable[[], bool] = lambda: False) -> None:
+        self._also = also
         self._heard = threading.Event()
         self._before: signal.Handlers | None = None
 
@@ -42,4 +47,4 @@ class Interruption:
 
     def __bool__(self) -> bool:
         """Whether somebody asked the run to end."""
-        return self._heard.is_set()
+        return self._heard.is_set() or self._also()

@@ -38,6 +38,12 @@ class PartialDirectory:
         os.close(self._lock)
 
 
+def remove_stale(parent: Path) -> None:
+    """Remove what crashed processes left below `parent`, which is there; what is in use stays."""
+    with _registered(parent):
+        _remove_stale(parent)
+
+
 def sync(path: Path) -> None:
     """Have a file or directory written to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

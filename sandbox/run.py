@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -33,7 +34,7 @@ from sandbox.registry.fetch import Fetcher
 from sandbox.registry.proxy import RegistryProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sandbox.pod.interface import PhaseCommand
@@ -86,7 +87,18 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(sorted({*self.image.registry_hosts, *configured} - {""}))
 
 
-def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[], None]) -> Path:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run asks whoever started it."""
+
+    to_stop: Callable[[], bool] = lambda: False
+    """Now and then: whether to end early. What was seen until then is sealed, as after Ctrl-C."""
+    about: Callable[[Artefact], None] = lambda _artefact: None
+    """Once it is known what would run; an error raised here ends the run before it begins."""
+
+
+def run(
+    job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[], None], asked: Asked | None = None
+) -> Path:
     """Run a package and leave its evidence.
 
     Args:
@@ -95,6 +107,7 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
         progress: Told what is going on.
         meanwhile: Called once the pod has started. From then on the worker waits far more than it computes, so this is
             the time to begin other work in a thread.
+        asked: What to ask while it goes on.
 
     Returns:
         The sealed bundle's directory.
@@ -102,11 +115,16 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
     Raises:
         SandboxError: The package cannot be had, or the pod cannot be started; nothing is left behind.
     """
+    asked = asked or Asked()
     configuration = read_pip_configuration()
     image = images.ensure(job.profile.image, settings.cache, progress.step)
     progress.step(f"{'fetching' if job.package.startswith('pkg:') else 'checking'} {job.package}")
     identifier = secrets.token_hex(8)
-    with _room_for_evidence(settings.bundles), BundleWriter(settings.bundles, identifier) as bundle:
+    with (
+        structlog.contextvars.bound_contextvars(run=identifier),
+        _room_for_evidence(settings.bundles),
+        BundleWriter(settings.bundles, identifier) as bundle,
+    ):
         artefact = resolve(
             job.package,
             artefact=job.artefact,
@@ -115,6 +133,7 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
             copies=bundle.directory / "artefact",
             python=image.image.python,
         )
+        asked.about(artefact)
         this = _Run(
             identifier=identifier,
             created=datetime.now(UTC),
@@ -126,8 +145,8 @@ def run(job: Job, settings: Settings, progress: Progress, meanwhile: Callable[[]
             configuration=configuration,
             pod=job.pod,
         )
-        _log.info("run starts", run=identifier, purl=artefact.purl, sha256=artefact.sha256)
-        evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile)
+        _log.info("run starts", purl=artefact.purl, sha256=artefact.sha256)
+        evidence = _run_in_pod(this, settings, bundle.directory, progress, meanwhile, asked)
         progress.step("sealing the evidence")
         return _seal(
             this, evidence, bundle, baselines.find(settings.cache, this.image.image.digest, evidence.isolation)
@@ -156,8 +175,8 @@ class _Evidence(msgspec.Struct, frozen=True, kw_only=True):
     registry_hosts: tuple[str, ...]
 
 
-def _run_in_pod(
-    this: _Run, settings: Settings, directory: Path, progress: Progress, meanwhile: Callable[[], None]
+def _run_in_pod(  # noqa: PLR0913, PLR0917 - what `run` was given
+    this: _Run, settings: Settings, directory: Path, progress: Progress, meanwhile: Callable[[], None], asked: Asked
 ) -> _Evidence:
     with ExitStack() as stack:
         socket = directory / "registry.sock"
@@ -170,7 +189,7 @@ def _run_in_pod(
             proxy = stack.enter_context(RegistryProxy(socket, records, fetcher, this.image.default_index_url))
         else:
             socket.touch()
-        interruption = stack.enter_context(Interruption())
+        interruption = stack.enter_context(Interruption(asked.to_stop))
         plan = _pod_plan(this, socket, interruption)
         pod = stack.enter_context(choose.choose(this.pod, plan, directory, settings.cache, progress.step))
         meanwhile()

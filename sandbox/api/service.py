@@ -17,6 +17,7 @@ from sandbox.api.single_sign_on import SingleSignOn
 from sandbox.config import Configuration
 from sandbox.database import open_database
 from sandbox.profile import Profile, load_profile
+from sandbox.queue import connect, enqueue_or_leave
 from sandbox.resources import rules_directory
 from sandbox.submissions.model import Submission
 from sandbox.webhooks.receivers import Receiver, load_receivers
@@ -64,13 +65,21 @@ def open_service(configuration: Configuration, stopping: Callable[[], bool] = bo
         receivers=load_receivers(configuration.webhooks),
         single_sign_on=SingleSignOn(configuration.api.trusted_proxy),
         rates=Rates(configuration.api.requests_per_minute),
-        enqueue=_leave_to_reconciler,
+        enqueue=_enqueue(configuration),
         stopping=stopping,
     )
 
 
-def _leave_to_reconciler(submission: Submission) -> None:
-    """The row is committed, which is what counts."""
+def _enqueue(configuration: Configuration) -> Callable[[Submission], None]:
+    if not configuration.redis:
+        # The row is committed, which is what counts: a worker that has a Redis queues it.
+        return lambda _submission: None
+    connection = connect(configuration)
+
+    def enqueue(submission: Submission) -> None:
+        enqueue_or_leave(connection, [submission])
+
+    return enqueue
 
 
 def of(request: Request) -> Service:

@@ -26,6 +26,8 @@ class QueuePlan(Part, frozen=True, kw_only=True):
     """How often rows are compared with what is queued."""
     attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     """How often a run that goes wrong through no fault of the package is tried."""
+    retry_seconds: Seconds = 10
+    """Before such a run is tried again; twice as long each further time."""
     trickle: Annotated[int, Meta(ge=2, le=10_000)] = 10
     """Of so many runs of a worker, one is a sweep's even if more urgent ones wait."""
     escalations: Count = 10_000
@@ -39,6 +41,10 @@ class WorkerPlan(Part, frozen=True, kw_only=True):
 
     slots: Annotated[int, Meta(ge=0, le=1024)] = 0
     """Runs at one time; 0 for as many as processors and memory allow."""
+    grace_seconds: Seconds = 600
+    """After a request to stop, how long runs may still go on before they are handed back."""
+    free_mb: Annotated[int, Meta(ge=0, le=16_777_216)] = 1024
+    """Nothing is begun while less than this is free for evidence, MiB."""
     pod: Literal["auto", "bubblewrap", "docker"] = "bubblewrap"
     runtime: Annotated[str, Meta(max_length=64)] = ""
     profiles: tuple[str, ...] = ("pypi",)

@@ -24,6 +24,7 @@ from sandbox.database.sweep_tables import SWEEP_ENTRIES, SWEEP_RUNS, SWEEPS
 
 __all__ = [
     "ATTEMPTS",
+    "COUNTERS",
     "DELIVERIES",
     "LANES",
     "METADATA",
@@ -63,6 +64,7 @@ SUBMISSIONS: Final = Table(
     Column("budget", Integer, nullable=False, comment="how many attempts there may be"),
     Column("owner", String(128), nullable=False, comment="who runs it; empty when nobody does"),
     Column("lease_until", Double, nullable=False, comment="0 when nobody runs it"),
+    Column("not_before", Double, nullable=False, comment="not tried again before this; 0 for at once"),
     Column("cancel", Boolean, nullable=False, comment="somebody asked for its end"),
     Column("progress", JSON, nullable=False, comment="steps and phases of the running attempt"),
     # How it ended
@@ -147,3 +149,12 @@ DELIVERIES: Final = Table(
     Index(None, "submission", "state"),
 )
 """Webhooks: who is to be told of what. What waits for a submission's end becomes due in the transaction of that end."""
+
+COUNTERS: Final = Table(
+    "counters",
+    METADATA,
+    Column("name", String(64), primary_key=True, comment="of the metric, without prefix"),
+    Column("labels", String(255), primary_key=True, comment="as in the text format of Prometheus, sorted"),
+    Column("value", Double, nullable=False),
+)
+"""What was counted, by all processes on all hosts."""

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from collector.manifest import Package
-from sandbox.errors import IntakeError
+from sandbox.errors import IntakeError, UnavailableError
 from sandbox.intake.archive import SUFFIXES, Kind, identify, inspect
 from sandbox.intake.choose import Choice, choose
 from sandbox.intake.index import Source, download, project_files
@@ -95,7 +95,7 @@ def resolve(  # noqa: PLR0913 - one keyword for each thing that decides
         with Fetcher(configuration.fetch_settings(), Cache(cache / "registry")) as fetcher:
             return fetch(purl, artefact, fetcher, copies, target)
     except RegistryError as error:
-        raise IntakeError(f"the package index cannot be asked: {error}; check pip's configuration") from error
+        raise UnavailableError(f"the package index cannot be asked: {error}; check pip's configuration") from error
 
 
 def normalise(text: str) -> str:
@@ -107,6 +107,26 @@ def normalise(text: str) -> str:
     purl = _purl(text)
     version = str(_version(purl.version)) if purl.version else None
     return PackageURL("pypi", None, canonicalize_name(purl.name), version).to_string()
+
+
+def keep_upload(text: str, choice: Choice, directory: Path) -> tuple[str, str]:
+    """Keep a file that is to be run later, by somebody else: `<directory>/<sha256>/<filename>`.
+
+    Args:
+        text: Its path.
+        choice: What it has to be.
+        directory: Of all uploads; made when missing.
+
+    Returns:
+        The file's name, and its digest.
+
+    Raises:
+        IntakeError: It is not a file that we can run.
+    """
+    path = _path(text)
+    _check_kind(path, choice)
+    kept, sha256 = keep(path, directory, path.name)
+    return kept.name, sha256
 
 
 def fetch(purl: PackageURL, choice: Choice, source: Source, directory: Path, target: Target) -> Artefact:
@@ -129,7 +149,9 @@ def fetch(purl: PackageURL, choice: Choice, source: Source, directory: Path, tar
     identify(file.filename)
     path, sha256 = keep(download(source, file), directory, file.filename)
     if file.sha256 and sha256 != file.sha256:
-        raise IntakeError(f"hash mismatch: {quoted(file.filename)} changed in the cache; delete the cache, try again")
+        raise UnavailableError(
+            f"hash mismatch: {quoted(file.filename)} changed in the cache; delete the cache, try again"
+        )
     notes = []
     if file.yanked:
         notes.append(f"this release is yanked: {quoted(file.yanked_reason)}")
@@ -139,11 +161,15 @@ def fetch(purl: PackageURL, choice: Choice, source: Source, directory: Path, tar
 
 
 def _local(path: Path, choice: Choice, directory: Path, target: Target) -> Artefact:
+    _check_kind(path, choice)
+    copy, sha256 = keep(path, directory, path.name)
+    return _described(copy, sha256, "file", target, ())
+
+
+def _check_kind(path: Path, choice: Choice) -> None:
     kind = identify(path.name).kind
     if choice not in ("auto", kind):
         raise IntakeError(f"{quoted(path.name)} is a {kind}, not a {choice}; leave --artefact out for a local file")
-    copy, sha256 = keep(path, directory, path.name)
-    return _described(copy, sha256, "file", target, ())
 
 
 def _described(

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import msgspec
 
-from sandbox.errors import IntakeError
+from sandbox.errors import IntakeError, UnavailableError
 from sandbox.intake.quoting import quoted
-from sandbox.registry.errors import IntegrityError, NotFoundError, RegistryError, UnreachableError
+from sandbox.registry.errors import IntegrityError, NotFoundError, RegistryError, TooLargeError, UnreachableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,15 +90,17 @@ def _page(source: Source, base: str, name: str) -> tuple[ProjectFile, ...] | Non
     except NotFoundError as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return None
-        raise IntakeError(f"the package index {base} refuses us: {error}") from error
+        raise UnavailableError(f"the package index {base} refuses us: {error}") from error
     except UnreachableError as error:
-        raise IntakeError(
+        raise UnavailableError(
             f"the package index {base} cannot be asked: {error}; check the network, PIP_INDEX_URL and PIP_CERT"
         ) from error
     except RegistryError as error:
-        raise IntakeError(f"the package index {base} gave no usable answer: {error}; check PIP_INDEX_URL") from error
+        raise UnavailableError(
+            f"the package index {base} gave no usable answer: {error}; check PIP_INDEX_URL"
+        ) from error
     except ValueError as error:  # msgspec's errors are ValueErrors
-        raise IntakeError(f"{base} did not answer with an index page ({error}); check PIP_INDEX_URL") from error
+        raise UnavailableError(f"{base} did not answer with an index page ({error}); check PIP_INDEX_URL") from error
 
 
 def download(source: Source, file: ProjectFile) -> Path:
@@ -111,16 +113,18 @@ def download(source: Source, file: ProjectFile) -> Path:
     try:
         return source.file(file.url, file.sha256)
     except IntegrityError as error:
-        raise IntakeError(
+        raise UnavailableError(
             f"hash mismatch: {quoted(file.filename)} from {host} is not the file that the index names; try again, "
             "and if it stays so do not trust this index or mirror"
         ) from error
     except NotFoundError as error:
-        raise IntakeError(
+        raise UnavailableError(
             f"{host} does not have {quoted(file.filename)} though the index names it; try later"
         ) from error
+    except TooLargeError as error:
+        raise IntakeError(f"{quoted(file.filename)} cannot be fetched from {host}: {error}") from error
     except RegistryError as error:
-        raise IntakeError(
+        raise UnavailableError(
             f"{quoted(file.filename)} cannot be fetched from {host}: {error}; check the network"
         ) from error
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
-from sandbox.errors import IntakeError
+from sandbox.errors import UnavailableError
 from sandbox.intake.quoting import quoted
 from sandbox.registry.fetch import FetchSettings
 
@@ -60,10 +60,10 @@ class PipConfiguration(msgspec.Struct, frozen=True, kw_only=True):
             IntakeError: pip is configured to ask no index.
         """
         if self.no_index:
-            raise IntakeError("pip is configured with no-index on this machine; give a local file, or unset it")
+            raise UnavailableError("pip is configured with no-index on this machine; give a local file, or unset it")
         urls = self.index_urls()
         if not urls:
-            raise IntakeError("pip is configured with no index that can be asked over HTTP; set PIP_INDEX_URL")
+            raise UnavailableError("pip is configured with no index that can be asked over HTTP; set PIP_INDEX_URL")
         return FetchSettings(
             index_urls=urls,
             credentials=self.credentials,
@@ -122,7 +122,7 @@ def _ask_pip() -> tuple[dict[str, str], str]:
         configuration.load()
     except ConfigurationError as error:
         reason = " ".join(str(error).split())
-        raise IntakeError(f"pip's configuration cannot be read: {reason}; see `pip config debug`") from error
+        raise UnavailableError(f"pip's configuration cannot be read: {reason}; see `pip config debug`") from error
     options: dict[str, str] = {}
     for section in _SECTIONS:
         for key, value in _flat(configuration.items()):
@@ -143,7 +143,7 @@ def _flat(items: Iterable[tuple[str, object]]) -> Iterator[tuple[str, object]]:
         pairs = value.items() if isinstance(value, dict) else ((name, value),)
         for key, text in pairs:
             if "." not in key:
-                raise IntakeError(
+                raise UnavailableError(
                     f"pip's configuration has the unknown entry {quoted(key)}; this pip is too new for us"
                 )
             yield key, text

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from sandbox.errors import IntakeError
+from sandbox.errors import IntakeError, UnavailableError
 from sandbox.intake.quoting import quoted
 
 MAX_BYTES = 2 * 1024**3
@@ -36,7 +36,9 @@ def keep(source: Path, directory: Path, filename: str) -> tuple[Path, str]:
         try:
             return _copy(stream, directory, filename)
         except OSError as error:
-            raise IntakeError(f"{quoted(filename)} cannot be copied to the cache: {error}; check the disk") from error
+            raise UnavailableError(
+                f"{quoted(filename)} cannot be copied to the cache: {error}; check the disk"
+            ) from error
 
 
 def _opened(source: Path) -> IO[bytes]:

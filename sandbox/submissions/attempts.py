@@ -18,7 +18,7 @@ from sandbox.submissions.model import Submission
 from sandbox.submissions.query import one, read
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import ColumnElement, Connection, Engine
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +37,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     run: str | None = None
     sha256: str = ""
     verdict: str = ""
+    progress: dict[str, Any] = {}
+    """How far it came, as the row shows it."""
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +127,7 @@ def finish(connection: Connection, attempt: Attempt, result: Result, now: float)
             run=result.run,
             sha256=result.sha256,
             verdict=result.verdict,
+            progress=result.progress,
             standing=None,
         )
         .returning(table.identity)
@@ -149,44 +152,58 @@ def hand_back(engine: Engine, attempt: Attempt, reason: str, now: float) -> bool
             .where(*_ours(attempt))
             .values(state="queued", owner="", lease_until=0.0, changed=now, budget=SUBMISSIONS.c.budget + 1)
         ).rowcount
-        _end(connection, attempt, now, outcome="handed-back" if changed else "late", reason=reason)
+        if changed:
+            _end(connection, attempt, now, outcome="handed-back", reason=reason)
         return bool(changed)
 
 
-def lose(engine: Engine, attempt: Attempt, reason: str, now: float) -> Submission | None:
+def lose(engine: Engine, attempt: Attempt, reason: str, now: float, pause_s: float = 0.0) -> Submission | None:
     """Give up an attempt that went wrong: queued again, or dead when its budget is used up.
+
+    Args:
+        engine: The database.
+        attempt: Which.
+        reason: What went wrong, for people.
+        now: UTC seconds since the epoch.
+        pause_s: How long to wait before it is tried again, as what went wrong may last.
 
     Returns:
         The submission as it is now; `None` when the attempt was not ours any more.
     """
     with writing(engine) as connection:
-        return _lose(connection, attempt, reason, now)
+        return _lose(connection, attempt, reason, now, pause_s)
 
 
 def lose_expired(engine: Engine, now: float) -> list[Lost]:
     """Take back every submission whose lease ran out: its worker, or the whole host, is gone."""
-    table = SUBMISSIONS.c
+    return _lose_all(engine, now, "its lease ran out", SUBMISSIONS.c.lease_until < now)
+
+
+def lose_owned(engine: Engine, owner: str, reason: str, now: float) -> list[Lost]:
+    """Take back what an owner had that is known to be gone."""
+    return _lose_all(engine, now, reason, SUBMISSIONS.c.owner == owner)
+
+
+def _lose_all(engine: Engine, now: float, reason: str, which: ColumnElement[bool]) -> list[Lost]:
     with writing(engine) as connection:
-        rows = connection.execute(
-            select(SUBMISSIONS).where(table.state == "running", table.lease_until < now)
-        ).mappings()
+        rows = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.state == "running", which)).mappings()
         lost = []
         for row in [read(row) for row in rows]:
             attempt = Attempt(submission=row.id, number=row.attempt, owner=row.owner)
-            changed = _lose(connection, attempt, f"its lease ran out: {row.owner} is gone", now)
+            changed = _lose(connection, attempt, f"{reason}: {row.owner} is gone", now)
             if changed is not None:
                 lost.append(Lost(submission=changed, owner=row.owner))
         return lost
 
 
-def _lose(connection: Connection, attempt: Attempt, reason: str, now: float) -> Submission | None:
+def _lose(connection: Connection, attempt: Attempt, reason: str, now: float, pause_s: float = 0.0) -> Submission | None:
     current = one(connection, attempt.submission)
     if current is None:
         return None
     if current.cancel:
         values: dict[str, Any] = {"state": "cancelled", "ended": now, "reason": reason, "standing": None}
     elif attempt.number < current.budget:
-        values = {"state": "queued"}
+        values = {"state": "queued", "not_before": now + pause_s, "reason": reason}
     else:
         said = f"given up after {attempt.number} attempts, the last one because {reason}"
         values = {"state": "dead", "ended": now, "reason": said, "standing": None}

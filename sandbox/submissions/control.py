@@ -49,6 +49,7 @@ def retry(engine: Engine, identifier: str, attempts: int, now: float) -> Submiss
                 ended=None,
                 changed=now,
                 reason="",
+                not_before=0.0,
                 budget=table.attempt + attempts,
             )
         ).rowcount

@@ -64,6 +64,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     budget: int
     owner: str
     lease_until: float
+    not_before: float
     cancel: bool
     progress: dict[str, Any]
     ended: float | None

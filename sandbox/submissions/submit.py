@@ -141,6 +141,7 @@ def _row(request: Request, same: str, now: float) -> dict[str, object]:
         "budget": request.budget,
         "owner": "",
         "lease_until": 0.0,
+        "not_before": 0.0,
         "cancel": False,
         "progress": {},
         "ended": None,

@@ -90,7 +90,7 @@ def configuration(tmp_path: Path, empty_database: Path) -> Configuration:
     return Configuration(
         data=tmp_path,
         database=f"sqlite:///{tmp_path / 'fumehood.sqlite'}",
-        redis="",
+        redis=f"unix://{tmp_path / 'none.sock'}",
         evidence=str(tmp_path / "evidence"),
         uploads=tmp_path / "uploads",
     )

@@ -14,6 +14,15 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.create_table(
+        "counters",
+        sa.Column("name", sa.String(length=64), nullable=False, comment="of the metric, without prefix"),
+        sa.Column(
+            "labels", sa.String(length=255), nullable=False, comment="as in the text format of Prometheus, sorted"
+        ),
+        sa.Column("value", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "labels", name=op.f("pk_counters")),
+    )
+    op.create_table(
         "evidence",
         sa.Column(
             "run", sa.String(length=32), nullable=False, comment="not a foreign key: its removal outlives a rebuild"
@@ -132,6 +141,7 @@ def upgrade() -> None:
         sa.Column("budget", sa.Integer(), nullable=False, comment="how many attempts there may be"),
         sa.Column("owner", sa.String(length=128), nullable=False, comment="who runs it; empty when nobody does"),
         sa.Column("lease_until", sa.Double(), nullable=False, comment="0 when nobody runs it"),
+        sa.Column("not_before", sa.Double(), nullable=False, comment="not tried again before this; 0 for at once"),
         sa.Column("cancel", sa.Boolean(), nullable=False, comment="somebody asked for its end"),
         sa.Column("progress", sa.JSON(), nullable=False, comment="steps and phases of the running attempt"),
         sa.Column("ended", sa.Double(), nullable=True),

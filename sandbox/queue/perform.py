@@ -1,0 +1,255 @@
+"""The job: one attempt at a submission, from its row to its result.
+
+The order is what keeps things safe: the evidence is sealed and stored first, then one transaction writes the run's rows
+and the result, by compare-and-swap. A process that dies in between leaves a bundle more, never a result less.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from collector.analyse import analyse
+from collector.bundle import Bundle
+from collector.store import rows
+from sandbox.database import writing
+from sandbox.database.schema import SUBMISSIONS
+from sandbox.errors import IntakeError, SandboxError, UnavailableError
+from sandbox.observability.counters import Tally
+from sandbox.partial import PartialDirectory
+from sandbox.pod import outcome
+from sandbox.pod.choose import Wanted
+from sandbox.queue.progress import Heartbeat, RowProgress
+from sandbox.queue.work import runs_directory
+from sandbox.run import Asked, Job, run
+from sandbox.settings import Settings
+from sandbox.submissions import attempts
+from sandbox.submissions.attempts import Result
+from sandbox.submissions.query import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from collector.report import Report
+    from sandbox.intake import Artefact
+    from sandbox.profile import Profile
+    from sandbox.queue.work import Work
+    from sandbox.submissions.attempts import Attempt
+    from sandbox.submissions.model import Submission
+
+_log = structlog.get_logger(__name__)
+_COMMIT_PAUSES: Final = (0.2, 0.5, 1, 2, 5, *([10] * 30))
+"""Seconds between tries to write the result: a database is restarted in less than five minutes, or not soon."""
+_LONGEST_PAUSE_S: Final = 600
+
+
+class _NotOurFaultError(SandboxError):
+    """The run is not what was asked for, and the reason lies with this machine; to be tried again."""
+
+
+class _CancelledError(SandboxError):
+    """Nobody wants the run any more."""
+
+
+class _AnsweredError(SandboxError):
+    """The same artefact was run before."""
+
+    def __init__(self, earlier: Submission) -> None:
+        super().__init__(f"the same artefact was run before, for submission {earlier.id}")
+        self.earlier = earlier
+
+
+def perform(work: Work, row: Submission, attempt: Attempt) -> None:
+    """Make a claimed attempt, and end it: with a result, or given up for another.
+
+    Args:
+        work: What the slot has at hand.
+        row: The submission, as it was claimed.
+        attempt: Whose attempt this is.
+    """
+    progress = RowProgress()
+    with (
+        structlog.contextvars.bound_contextvars(submission=row.id, attempt=attempt.number, lane=row.lane),
+        Heartbeat(work.engine, attempt, work.configuration.queue, progress) as heartbeat,
+    ):
+        _log.info("attempt begins", package=row.package, profile=row.profile)
+        report: Report | None = None
+        try:
+            report = _run(work, row, progress, heartbeat)
+            result = _result(row, report)
+        except _AnsweredError as answered:
+            earlier = answered.earlier
+            result = Result(
+                state="done", reason=str(answered), run=earlier.run, sha256=earlier.sha256, verdict=earlier.verdict
+            )
+        except _CancelledError as error:
+            result = Result(state="cancelled", reason=str(error))
+        except UnavailableError as error:
+            _give_up(work, attempt, str(error))
+            return
+        except IntakeError as error:
+            result = Result(state="failed", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - the job boundary: whatever went wrong, the submission is not lost
+            _give_up(work, attempt, _reason(error), error)
+            return
+        result = msgspec.structs.replace(result, progress=progress.told())
+        _commit(work, attempt, report, result)
+
+
+def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbeat) -> Report:
+    profile = work.profiles.get(row.profile)
+    if profile is None:
+        raise _NotOurFaultError(f"this worker has no profile {row.profile!r}; name it in its configuration")
+    job = Job(
+        package=str(work.configuration.uploads / row.upload / row.package) if row.upload else row.package,
+        artefact=row.artefact,
+        profile=profile,
+        pod=Wanted(pod=row.pod, runtime=row.runtime),
+    )
+    if row.upload and not (work.configuration.uploads / row.upload / row.package).exists():
+        raise _NotOurFaultError(f"the upload {row.upload} is not on this host; is its directory shared by all hosts?")
+    asked = Asked(to_stop=heartbeat.asks_to_stop, about=lambda artefact: _look_again(work, row, profile, artefact))
+    with _scratch(work) as settings:
+        bundle = Bundle.open(run(job, settings, progress, lambda: None, asked))
+        _check_whole(bundle, heartbeat)
+        progress.step("storing the evidence")
+        work.evidence.put(bundle.path)
+        progress.step("analysing the evidence")
+        return analyse(bundle, work.rules)
+
+
+@contextmanager
+def _scratch(work: Work) -> Iterator[Settings]:
+    """A directory for one run, which others clear away if this process does not."""
+    directory = PartialDirectory(runs_directory(work.configuration), secrets.token_hex(4))
+    try:
+        yield Settings(cache=work.cache, bundles=directory.path)
+    finally:
+        directory.remove()
+
+
+def _check_whole(bundle: Bundle, heartbeat: Heartbeat) -> None:
+    """Refuse what a run left that was ended for reasons of ours.
+
+    Raises:
+        _CancelledError: Somebody asked for its end.
+        _NotOurFaultError: The machine could not go on.
+    """
+    if heartbeat.cancelled and bundle.manifest.interrupted:
+        raise _CancelledError("cancelled while it ran")
+    if heartbeat.lost:
+        raise _NotOurFaultError("its lease ran out while it ran")
+    if any(hit.name == outcome.EVIDENCE_DISK for phase in bundle.manifest.phases for hit in phase.limits):
+        raise _NotOurFaultError("the disk for evidence was full, so that the run ended early; free some space")
+
+
+def _look_again(work: Work, row: Submission, profile: Profile, artefact: Artefact) -> None:
+    """See whether what now has a digest was run before, under another name.
+
+    Raises:
+        _AnsweredError: It was.
+        _NotOurFaultError: It is not what was uploaded.
+    """
+    if row.upload and artefact.sha256 != row.upload:
+        raise _NotOurFaultError(f"the file of the upload {row.upload} has other content now; submit it again")
+    # What stands for nothing is forced, or a second chance: it is wanted again.
+    if row.standing is None:
+        return
+    table = SUBMISSIONS.c
+    with work.engine.connect() as connection:
+        found = (
+            connection.execute(
+                select(SUBMISSIONS)
+                .where(
+                    table.sha256 == artefact.sha256,
+                    table.profile_sha256 == profile.sha256,
+                    table.rules_sha256 == work.rules.digest,
+                    table.pod == row.pod,
+                    table.runtime == row.runtime,
+                    table.state == "done",
+                    table.standing.is_not(None),
+                    table.id != row.id,
+                )
+                .order_by(table.ended.desc())
+                .limit(1)
+            )
+            .mappings()
+            .first()
+        )
+    if found:
+        raise _AnsweredError(read(found))
+
+
+def _result(row: Submission, report: Report) -> Result:
+    made = report.manifest
+    told = [
+        f"with {what} that changed since it was submitted"
+        for what, asked, used in (
+            (f"the profile {row.profile}", row.profile_sha256, made.profile_sha256),
+            ("rules", row.rules_sha256, made.rules_sha256),
+        )
+        if asked != used
+    ]
+    return Result(
+        state="done",
+        reason=f"run {' and '.join(told)}" if told else "",
+        run=made.run,
+        sha256=report.package.sha256,
+        verdict=report.verdict,
+    )
+
+
+def _commit(work: Work, attempt: Attempt, report: Report | None, result: Result) -> None:
+    """Write the run's rows and the result together; a database that is away is waited for."""
+    for pause in (*_COMMIT_PAUSES, None):
+        try:
+            counts = _try_to_commit(work, attempt, report, result)
+        except DBAPIError as error:
+            if pause is None:
+                raise
+            _log.warning("the database does not answer; the result waits", error=str(error.orig))
+            time.sleep(pause)
+        else:
+            _log.info("attempt ends", state=result.state, verdict=result.verdict, run=result.run, counts=counts)
+            return
+
+
+def _try_to_commit(work: Work, attempt: Attempt, report: Report | None, result: Result) -> bool:
+    now = time.time()
+    with writing(work.engine) as connection:
+        if report is not None:
+            rows.write(connection, rows.rows(report))
+        counts = attempts.finish(connection, attempt, result, now)
+        tally = Tally()
+        tally.add("attempts_total", outcome=result.state if counts else "late")
+        if counts and report is not None:
+            _measure(tally, report)
+        tally.write(connection)
+        return counts
+
+
+def _measure(tally: Tally, report: Report) -> None:
+    tally.add("verdicts_total", verdict=report.verdict)
+    for phase in report.phases:
+        tally.add("phase_seconds_sum", phase.seconds, phase=phase.name)
+        tally.add("phase_seconds_count", phase=phase.name)
+
+
+def _give_up(work: Work, attempt: Attempt, reason: str, error: Exception | None = None) -> None:
+    pause = min(work.configuration.queue.retry_seconds * 2 ** (attempt.number - 1), _LONGEST_PAUSE_S)
+    _log.warning("attempt fails", reason=reason, exc_info=error if not isinstance(error, SandboxError) else None)
+    attempts.lose(work.engine, attempt, reason, time.time(), pause)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SandboxError):
+        return str(error)
+    said = f": {error}" if isinstance(error, OSError) else ""
+    return f"of an internal error ({type(error).__name__}{said}); the worker's log has more"
