@@ -10,6 +10,7 @@ import click
 
 from sandbox import commands, docker_commands
 from sandbox import completion as completion_of
+from sandbox.config_cli import config as config_group
 from sandbox.image_cli import image as image_group
 from sandbox.pod_options import POD, RUNTIME, runtime_for
 from sandbox.queue_cli import queue, submit, worker
@@ -253,6 +254,7 @@ cli.add_command(image_group)
 cli.add_command(submit)
 cli.add_command(queue)
 cli.add_command(worker)
+cli.add_command(config_group)
 cli.add_command(serve)
 cli.add_command(token)
 cli.add_command(sweep_group)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.config.describe import page, sections
 from tests.escape.table import ATTEMPTS as TABLE
 from tests.escape.test_disturbance import DISTURBANCES
 
@@ -44,3 +45,12 @@ def test_links_lead_somewhere(page: str) -> None:
     local = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
 
     assert [link for link in local if not ((ROOT / page).parent / link).exists()] == []
+
+
+def test_the_configuration_is_documented_as_it_is() -> None:
+    """Make it anew with `python -m sandbox.config.describe > docs/configuration.md`."""
+    assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == page()
+
+
+def test_every_key_of_the_configuration_says_what_it_is() -> None:
+    assert [".".join(key.path) for section in sections() for key in section.keys if not key.says] == []

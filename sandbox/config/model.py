@@ -22,6 +22,7 @@ class QueuePlan(Part, frozen=True, kw_only=True):
     lease_seconds: Seconds = 30
     """A run whose worker has not been heard of for so long is given to another."""
     heartbeat_seconds: Seconds = 5
+    """How often a worker says that a run of its own goes on."""
     reconcile_seconds: Seconds = 10
     """How often rows are compared with what is queued."""
     attempts: Annotated[int, Meta(ge=1, le=100)] = 3
@@ -31,9 +32,11 @@ class QueuePlan(Part, frozen=True, kw_only=True):
     trickle: Annotated[int, Meta(ge=2, le=10_000)] = 10
     """Of so many runs of a worker, one is a sweep's even if more urgent ones wait."""
     escalations: Count = 10_000
-    """How many may wait in a lane; more are refused."""
+    """How many may wait in the lane `escalation`; more are refused (HTTP 503, to be tried again later)."""
     manuals: Count = 10_000
+    """The same for the lane `manual`."""
     sweeps: Count = 100_000
+    """The same for the lane `sweep`."""
 
 
 class WorkerPlan(Part, frozen=True, kw_only=True):
@@ -46,7 +49,9 @@ class WorkerPlan(Part, frozen=True, kw_only=True):
     free_mb: Annotated[int, Meta(ge=0, le=16_777_216)] = 1024
     """Nothing is begun while less than this is free for evidence, MiB."""
     pod: Literal["auto", "bubblewrap", "docker"] = "bubblewrap"
+    """What isolates packages, where a submission does not say; `auto` takes the strongest that works on the host."""
     runtime: Annotated[str, Meta(max_length=64)] = ""
+    """Of the Docker pod: `runc`, `runsc` or another that the engine knows."""
     profiles: tuple[str, ...] = ("pypi",)
     """Names or paths of the profiles that may be asked for; the first is the default."""
 
@@ -57,6 +62,7 @@ class TrustedProxy(Part, frozen=True, kw_only=True):
     peers: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
     """Addresses or networks (`10.0.0.7`, `10.1.0.0/24`) from which requests come that may carry the headers."""
     user_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "X-Forwarded-User"
+    """Name of the person."""
     groups_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "X-Forwarded-Groups"
     """Comma-separated groups of the person."""
     roles: dict[str, Literal["submit", "analyst", "admin"]] = {}
@@ -67,6 +73,7 @@ class ApiPlan(Part, frozen=True, kw_only=True):
     """How the HTTP interface is offered."""
 
     host: Annotated[str, Meta(min_length=1, max_length=255)] = "127.0.0.1"
+    """Address to listen on. It speaks HTTP: put a proxy that speaks TLS before it."""
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8041
     """0 for any that is free."""
     upload_mb: Annotated[int, Meta(ge=1, le=16_384)] = 512
@@ -106,12 +113,16 @@ class Configuration(Part, frozen=True, kw_only=True):
 
 
 class ConfigurationFile(Part, frozen=True, kw_only=True):
-    """The file as written: what is left out is filled in by `sandbox.config.load`."""
+    """What is kept where; every key has a default that works on one machine."""
 
     data: str | None = None
+    """Directory of what is kept on this machine: the embedded database, Redis, evidence, uploads."""
     database: str | None = None
+    """`sqlite:///PATH`, or `postgresql://USER@HOST/NAME` (extra `postgresql`)."""
     redis: str | None = None
+    """`unix://PATH`, `redis://…`, or `rediss://…` for TLS, as redis-py reads them."""
     evidence: str | None = None
+    """Where sealed bundles go: a directory, or `s3://BUCKET/PREFIX` (extra `s3`)."""
     queue: QueuePlan = QueuePlan()
     worker: WorkerPlan = WorkerPlan()
     api: ApiPlan = ApiPlan()
