@@ -16,6 +16,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -132,12 +133,48 @@ def _openai_key(rng: random.Random) -> Secret:
     return Secret(family="openai", value=f"sk-proj-{_pick(rng, _ALNUM, 74)}T3BlbkFJ{_pick(rng, _ALNUM, 74)}")
 
 
+def _anthropic_key(rng: random.Random) -> Secret:
+    return Secret(family="anthropic", value=f"sk-ant-api03-{_pick(rng, _ALNUM + '-_', 93)}AA")
+
+
+def _huggingface_token(rng: random.Random) -> Secret:
+    return Secret(family="huggingface", value="hf_" + _pick(rng, string.ascii_letters, 34))
+
+
+def _gitlab_token(rng: random.Random) -> Secret:
+    return Secret(family="gitlab", value="glpat-" + _pick(rng, _ALNUM + "-_", 20))
+
+
+def _stripe_key(rng: random.Random) -> Secret:
+    return Secret(family="stripe", value="sk_live_51" + _pick(rng, _ALNUM, 97))
+
+
 def _google_token(rng: random.Random) -> Secret:
     return Secret(family="google", value="1//0" + _pick(rng, _ALNUM + "-_", 99))
 
 
 def _google_access_token(rng: random.Random) -> Secret:
     return Secret(family="google", value="ya29.c." + _pick(rng, _ALNUM + "-_", 180))
+
+
+def _service_account(rng: random.Random) -> Secret:
+    # The one secret that is not of the given source: no library takes randomness for an RSA key.
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    key_id, account = rng.randbytes(20).hex(), "deploy@orders-prod.iam.example"
+    document = {
+        "type": "service_account",
+        "project_id": "orders-prod",
+        "private_key_id": key_id,
+        "private_key": pem,
+        "client_email": account,
+        "client_id": _pick(rng, string.digits, 21),
+        "auth_uri": "https://accounts.cloud.example/o/oauth2/auth",
+        "token_uri": "https://oauth2.cloud.example/token",
+    }
+    # A line of the private exponent, whole between two line breaks.
+    telling = pem.splitlines()[10]
+    return Secret(family="google", value=telling, text=json.dumps(document, indent=2) + "\n", also={"id": key_id})
 
 
 def _docker_auth(rng: random.Random) -> Secret:
@@ -172,6 +209,15 @@ def _solana_key(rng: random.Random) -> Secret:
     return Secret(family="wallet", value=",".join(str(byte) for byte in pair), also={"base58": digits})
 
 
+def _wallet_phrase(rng: random.Random) -> Secret:
+    from mnemonic import Mnemonic  # noqa: PLC0415 - it reads its list of words, and most commands plant nothing
+
+    phrase = Mnemonic("english").to_mnemonic(rng.randbytes(16))
+    words = phrase.split()
+    # As lines (line breaks are taken out of what is searched) and as a list of JSON.
+    return Secret(family="wallet", value=phrase, also={"lines": "".join(words), "list": '", "'.join(words)})
+
+
 def _hex_key(rng: random.Random) -> Secret:
     return Secret(family="wallet", value=rng.randbytes(32).hex())
 
@@ -195,6 +241,7 @@ def _browser_logins(rng: random.Random) -> Secret:
 Generator: TypeAlias = "Callable[[random.Random], Secret]"
 
 KINDS: Mapping[str, Generator] = {
+    "anthropic-key": _anthropic_key,
     "aws-access-key-id": _aws_key_id,
     "aws-secret-access-key": _aws_secret,
     "aws-session-key-id": _aws_session_key_id,
@@ -202,10 +249,13 @@ KINDS: Mapping[str, Generator] = {
     "browser-logins": _browser_logins,
     "ci-token": _ci_token,
     "docker-auth": _docker_auth,
+    "gcp-service-account": _service_account,
     "github-token": _github_token,
+    "gitlab-token": _gitlab_token,
     "google-access-token": _google_access_token,
     "google-refresh-token": _google_token,
     "hex-key": _hex_key,
+    "huggingface-token": _huggingface_token,
     "kube-token": _kube_token,
     "npm-token": _npm_token,
     "openai-key": _openai_key,
@@ -214,6 +264,8 @@ KINDS: Mapping[str, Generator] = {
     "slack-token": _slack_token,
     "solana-key": _solana_key,
     "ssh-ed25519": _ssh_key,
+    "stripe-key": _stripe_key,
+    "wallet-phrase": _wallet_phrase,
 }
 """Every kind of secret a profile can ask for."""
 

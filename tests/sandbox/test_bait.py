@@ -10,12 +10,21 @@ import re
 import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+from mnemonic import Mnemonic
 
+from collector.bait import BaitScanner
 from sandbox.bait import KINDS, plant
 from sandbox.profile import load_profile
 
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from sandbox.bait import Planted
 
 FORMS = {
+    "anthropic-key": r"sk-ant-api03-[\w-]{93}AA",
     "aws-access-key-id": r"AKIA[A-Z2-7]{16}",
     "aws-secret-access-key": r"[A-Za-z0-9/+]{40}",
     "aws-session-key-id": r"ASIA[A-Z2-7]{16}",
@@ -32,10 +42,13 @@ FORMS = {
     "browser-logins": r"[A-Za-z0-9]{20}",
     "ci-token": r"glcbt-[A-Za-z0-9]{26}",
     "docker-auth": r"[A-Za-z0-9+/]+={0,2}",
+    "gcp-service-account": r"[A-Za-z0-9+/]{64}",
     "github-token": r"ghp_[A-Za-z0-9]{36}",
+    "gitlab-token": r"glpat-[\w-]{20}",
     "google-access-token": r"ya29\.c\.[A-Za-z0-9_-]{180}",
     "google-refresh-token": r"1//0[A-Za-z0-9_-]{99}",
     "hex-key": r"[0-9a-f]{64}",
+    "huggingface-token": r"hf_[A-Za-z]{34}",
     "kube-token": r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{342}",
     "npm-token": r"npm_[A-Za-z0-9]{36}",
     "openai-key": r"sk-proj-[A-Za-z0-9]{74}T3BlbkFJ[A-Za-z0-9]{74}",
@@ -44,6 +57,8 @@ FORMS = {
     "slack-token": r"xoxb-\d{12}-\d{13}-[A-Za-z0-9]{24}",
     "solana-key": r"\d{1,3}(,\d{1,3}){63}",
     "ssh-ed25519": r"[A-Za-z0-9+/]{70}",
+    "stripe-key": r"sk_live_51[A-Za-z0-9]{97}",
+    "wallet-phrase": r"([a-z]{3,8} ){11}[a-z]{3,8}",
 }
 
 
@@ -130,6 +145,53 @@ def test_a_solana_key_is_a_key_pair_in_both_forms() -> None:
     assert number.to_bytes(64, "big") == pair
 
 
+def test_a_service_account_has_a_key_that_works_and_whose_telling_line_is_of_its_secret_part() -> None:
+    secret = KINDS["gcp-service-account"](random.SystemRandom())
+    account = json.loads(secret.text)
+    assert account["type"] == "service_account"
+    assert account["private_key_id"] == secret.also["id"]
+    key = load_pem_private_key(account["private_key"].encode(), None)
+    assert isinstance(key, RSAPrivateKey)
+    assert key.key_size == 2048
+    assert secret.value in account["private_key"].splitlines()
+    exponent = key.private_numbers().d.to_bytes(256, "big")
+    # What of the line is whole bytes, whatever stands before it.
+    assert base64.b64decode(secret.value)[1:-1] in exponent
+
+
+def test_a_wallet_phrase_is_words_with_a_checksum() -> None:
+    secret = KINDS["wallet-phrase"](seeded(1))
+    words = Mnemonic("english")
+    assert words.check(secret.value)
+    assert secret.value != KINDS["wallet-phrase"](seeded(2)).value
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [
+        ("{phrase}", "dotenv-wallet-phrase/plain"),
+        ("m={plus}", "dotenv-wallet-phrase/url"),
+        ("{lines}", "dotenv-wallet-phrase.lines/plain"),
+        ('{{"words": {array}}}', "dotenv-wallet-phrase.list/plain"),
+    ],
+)
+def test_a_wallet_phrase_is_found_however_its_words_are_written(planted: Planted, written: str, label: str) -> None:
+    phrase = next(bait.value for bait in planted.baits if bait.name == "dotenv-wallet-phrase")
+    words = phrase.split()
+    text = written.format(phrase=phrase, plus=quote_plus(phrase), lines="\n".join(words), array=json.dumps(words))
+    assert label in BaitScanner(planted.baits).scan(b"", text.encode())
+
+
+def test_a_service_account_is_found_in_the_file_as_it_is_and_in_its_key(planted: Planted) -> None:
+    content = planted.files[".config/gcloud/orders-deploy.json"]
+    scanner = BaitScanner(planted.baits)
+    both = {"gcloud-service-account/plain", "gcloud-service-account.id/plain"}
+    assert both <= set(scanner.scan(b"", content))
+    key = json.loads(content)["private_key"]
+    for sent in (key, json.dumps({"k": key}), key.replace("\n", ""), base64.b64encode(key.encode()).decode()):
+        assert any(hit.startswith("gcloud-service-account/") for hit in scanner.scan(b"", sent.encode())), sent
+
+
 def test_every_bait_lies_where_it_says(planted: Planted) -> None:
     assert len(planted.baits) > 25
     assert len({bait.name for bait in planted.baits}) == len(planted.baits)
@@ -155,7 +217,11 @@ def test_two_runs_share_no_secret_and_the_same_source_gives_the_same() -> None:
     first, second = plant(profile), plant(profile)
     assert not {bait.value for bait in first.baits} & {bait.value for bait in second.baits}
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    assert plant(profile, seeded(7), now).baits == plant(profile, seeded(7), now).baits
+    once, again = (
+        [bait for bait in plant(profile, seeded(7), now).baits if bait.name != "gcloud-service-account"]
+        for _ in range(2)
+    )
+    assert once == again
 
 
 def test_files_parse_as_what_they_pretend_to_be(planted: Planted, tmp_path: Path) -> None:
@@ -165,11 +231,13 @@ def test_files_parse_as_what_they_pretend_to_be(planted: Planted, tmp_path: Path
     for path in (
         ".docker/config.json",
         ".config/gcloud/application_default_credentials.json",
+        ".config/gcloud/orders-deploy.json",
         ".config/solana/id.json",
     ):
         json.loads(files[path])
-    for path in (".kube/config", ".config/gh/hosts.yml"):
+    for path in (".kube/config", ".config/gh/hosts.yml", ".config/glab-cli/config.yml"):
         assert isinstance(yaml.safe_load(files[path]), dict)
+    assert planted.environment["GOOGLE_APPLICATION_CREDENTIALS"] == "/home/martin/.config/gcloud/orders-deploy.json"
     (tmp_path / "netrc").write_text(files[".netrc"])
     assert list(netrc.netrc(str(tmp_path / "netrc")).hosts) == ["git.example"]
     user, _, password = base64.b64decode(
