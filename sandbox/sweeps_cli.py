@@ -107,6 +107,59 @@ def check(sweeps: Path | None, config: Path | None) -> int:
 
 
 @sweep.command()
+@click.argument("name", required=False, shell_complete=_names)
+@click.option(
+    "--since",
+    default="24h",
+    show_default=True,
+    metavar="SPAN|TIME",
+    help="Where it begins: hours (12h) or days (7d) before its end, or an instant (2026-11-28T07:00Z).",
+)
+@click.option("--until", metavar="TIME", help="Where it ends, an instant; without it now.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "html", "json"]),
+    default="markdown",
+    show_default=True,
+    help="html is one file that fetches nothing; json is for machines.",
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file instead of standard output.",
+)
+@_SWEEPS
+@CONFIG
+def digest(
+    name: str | None,
+    since: str,
+    until: str | None,
+    form: Literal["markdown", "html", "json"],
+    output: Path | None,
+    sweeps: Path | None,
+    config: Path | None,
+) -> int:
+    """Tell what came of sweeps, or of the sweep NAME alone, in a span of time.
+
+    What is new and bad, what acts otherwise than its previous release did, what could not be judged, and how the
+    sweeps themselves went. A package is told of in the span in which its run ended: digests of spans that follow one
+    another tell of each once.
+
+    \b
+    Examples:
+      fumehood sweep digest
+      fumehood sweep digest updates --since 7d --format html --output week.html
+    """
+    from sandbox.digest_commands import Span, digest_sweeps
+    from sandbox.sweeps_commands import Given
+
+    given = Given(configuration=configured(config), sweeps=sweeps)
+    return digest_sweeps(given, name, Span(since=since, until=until), form, output)
+
+
+@sweep.command()
 @_SWEEPS
 @CONFIG
 def schedule(sweeps: Path | None, config: Path | None) -> int:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _FAULT, _INTERRUPTED = 4, 130
 _SHOWN_MOMENTS: Final = 3
 
+
 _log = structlog.get_logger(__name__)
 
 

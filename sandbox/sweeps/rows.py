@@ -29,6 +29,8 @@ EntryState: TypeAlias = Literal["pending", "submitted", "existing", "skipped", "
 Ending: TypeAlias = Literal["complete", "budget", "interrupted", "failed"]
 
 _MOST_NOTES: Final = 50
+_LONGEST: Final = 1_000
+"""Characters of a sentence."""
 
 
 class SweepRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +136,7 @@ def add_page(engine: Engine, run: SweepRun, page: Page, artefacts: Iterable[Arte
                 "sweep": run.sweep,
                 "purl": entry.purl,
                 "artefact": artefact,
-                "why": entry.why.replace("\0", "�").encode("utf-8", "replace").decode(),
+                "why": _stored(entry.why),
                 "state": "pending",
                 "reason": "",
                 "release": "",
@@ -183,7 +185,7 @@ def settle(engine: Engine, run: SweepRun, entry: Pending, settled: Settled) -> N
             .where(SWEEP_ENTRIES.c.id == entry.id, SWEEP_ENTRIES.c.run == run.id, SWEEP_ENTRIES.c.state == "pending")
             .values(
                 state=settled.state,
-                reason=settled.reason,
+                reason=_stored(settled.reason),
                 release=settled.release,
                 submission=settled.submission,
                 tries=settled.tries,
@@ -199,7 +201,7 @@ def end(engine: Engine, run: SweepRun, state: Ending, reason: str, now: float) -
         connection.execute(
             update(SWEEP_RUNS)
             .where(SWEEP_RUNS.c.id == run.id, SWEEP_RUNS.c.owner == run.owner, SWEEP_RUNS.c.state == "running")
-            .values(state=state, reason=reason, ended=now, active=None, owner="", lease_until=0.0)
+            .values(state=state, reason=_stored(reason), ended=now, active=None, owner="", lease_until=0.0)
         )
 
 
@@ -269,3 +271,8 @@ def _row(run: SweepRun, until: float) -> dict[str, Any]:
         "bad": 0,
         "notes": [],
     }
+
+
+def _stored(text: str) -> str:
+    """Text as every database takes it, bounded: PostgreSQL has no NUL, and no half of a surrogate pair."""
+    return text[:_LONGEST].replace("\0", "�").encode("utf-8", "replace").decode()

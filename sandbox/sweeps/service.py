@@ -15,6 +15,7 @@ from collector.sigma.load import rules_digest
 from sandbox.errors import DatabaseUnavailableError, UsageError
 from sandbox.intake import read_pip_configuration
 from sandbox.profile import load_profile
+from sandbox.queue import connect, enqueue_or_leave
 from sandbox.registry.cache import Cache
 from sandbox.registry.fetch import Fetcher
 from sandbox.resources import rules_directory
@@ -112,5 +113,15 @@ def no_profile(sweep: Sweep, offered: Collection[str]) -> str:
     return f"workers offer no profile {sweep.profile!r} but {', '.join(offered)}; see `worker.profiles`"
 
 
-def _announcer(_configuration: Configuration) -> Callable[[Submission], None]:
-    return lambda _submission: None
+def _announcer(configuration: Configuration) -> Callable[[Submission], None]:
+    """Queues submissions while Redis answers; what it does not hear of, the workers' reconciler queues."""
+    if not configuration.redis:
+        return lambda _submission: None
+    connection, answers = connect(configuration), True
+
+    def announce(submission: Submission) -> None:
+        nonlocal answers
+        # Not asked again: each try may take seconds, and thousands of submissions may follow.
+        answers = answers and enqueue_or_leave(connection, [submission])
+
+    return announce

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -47,6 +48,13 @@ def test_the_examples_in_the_shipped_file_are_right(tmp_path: Path) -> None:
     examples = [line.removeprefix("  #").removeprefix(" ") for line in lines[start:]]
     text = "sweeps:\n" + "".join(f"  {line}\n" for line in examples)
     assert list(load_sweeps(written(tmp_path, text))) == ["trending", "ours", "advisories", "since-november"]
+
+
+def test_the_example_in_the_documentation_is_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    sweep = load_sweeps(written(tmp_path, example))["ours"]
+    assert sweep.budget.submissions == 300
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path) -> None:
