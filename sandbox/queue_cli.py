@@ -12,7 +12,7 @@ from sandbox.service_cli import CONFIG, configured
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sandbox.submissions.model import Lane
+    from sandbox.submissions.model import Lane, State
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -123,7 +123,7 @@ def status(form: Format, config: Path | None) -> int:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
 @_FORMAT
 @CONFIG
-def list_(lane: Lane | None, state: str | None, limit: int, form: Format, config: Path | None) -> int:
+def list_(lane: Lane | None, state: State | None, limit: int, form: Format, config: Path | None) -> int:
     """List submissions, the latest first."""
     from sandbox.queue_commands import list_submissions
 
@@ -204,7 +204,7 @@ def worker(context: click.Context, slots: int | None, config: Path | None) -> in
     """
     if context.invoked_subcommand is not None:
         return 0
-    from sandbox.queue_commands import work
+    from sandbox.worker_commands import work
 
     return work(configured(config), config, slots)
 
@@ -214,7 +214,7 @@ def worker(context: click.Context, slots: int | None, config: Path | None) -> in
 @CONFIG
 def list_workers(form: Format, config: Path | None) -> int:
     """List the workers of all hosts: how many slots, when last seen, whether they drain."""
-    from sandbox.queue_commands import list_workers as run
+    from sandbox.worker_commands import list_workers as run
 
     return run(configured(config), form)
 
@@ -224,6 +224,6 @@ def list_workers(form: Format, config: Path | None) -> int:
 @CONFIG
 def drain(name: str, config: Path | None) -> int:
     """Have the worker NAME finish what it runs, begin nothing more, and end."""
-    from sandbox.queue_commands import drain as run
+    from sandbox.worker_commands import drain as run
 
     return run(configured(config), name)

@@ -1,10 +1,8 @@
-"""What `fumehood submit`, `fumehood queue ...` and `fumehood worker ...` do."""
+"""What `fumehood submit` and `fumehood queue ...` do."""
 
 from __future__ import annotations
 
 import getpass
-import logging
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -19,14 +17,13 @@ from sandbox.queue.enqueue import enqueue_or_leave
 from sandbox.queue.lanes import forget
 from sandbox.service_commands import prepare
 from sandbox.standard_output import write
-from sandbox.submissions import control, lanes, query, workers
-from sandbox.submissions.model import FINAL, LANES, Lane, Request
+from sandbox.submissions import control, lanes, query, search, workers
+from sandbox.submissions.model import FINAL, LANES, Lane, Request, State
 from sandbox.submissions.submit import submit as commit
 from sandbox.terminal.page import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from sandbox.config import Configuration
     from sandbox.submissions.model import Submission
@@ -36,8 +33,6 @@ Format: TypeAlias = Literal["text", "json"]
 _STATES: Final = {"failed": 2, "dead": 4, "cancelled": 4}
 _VERDICTS: Final = {"clean": 0, "suspicious": 1, "malicious": 1, "inconclusive": 3}
 _LOOK_S: Final = 0.3
-_ALIVE_S: Final = 60
-"""A worker that was not seen for so long is shown as gone."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,10 +62,10 @@ def submit(configuration: Configuration, wish: Wish, *, wait: bool, form: Format
         lifted = f", now in the lane {row.lane}" if made.lifted else ""
         click.echo(f"submission {row.id} of the same work answers for it ({row.state}){lifted}", err=True)
     if not wait:
-        write([_json(row) if form == "json" else f"{row.id}\n".encode()])
+        write([as_json(row) if form == "json" else f"{row.id}\n".encode()])
         return 0
     ended = _wait(configuration, row.id)
-    write([_json(ended) if form == "json" else f"{_ended(ended)}\n".encode()])
+    write([as_json(ended) if form == "json" else f"{_ended(ended)}\n".encode()])
     return _VERDICTS[ended.verdict] if ended.state == "done" else _STATES[ended.state]
 
 
@@ -144,7 +139,7 @@ def status(configuration: Configuration, form: Format) -> int:
             },
             "workers": [msgspec.structs.asdict(row) for row in working],
         }
-        write([_json(told)])
+        write([as_json(told)])
         return 0
     page = Page(Console(highlight=False))
     page.rows(
@@ -160,7 +155,7 @@ def status(configuration: Configuration, form: Format) -> int:
         ],
         indent=0,
     )
-    alive = [row for row in working if now - row.seen < _ALIVE_S]
+    alive = [row for row in working if now - row.seen < workers.GONE_S]
     slots = sum(row.slots for row in alive)
     page.line(page.text(f"{len(alive)} workers with {slots} slots" if alive else "no worker: start `fumehood worker`"))
     return 0
@@ -171,12 +166,12 @@ def _age(oldest: float | None, now: float) -> str:
 
 
 def list_submissions(
-    configuration: Configuration, lane: Lane | None, state: str | None, limit: int, form: Format
+    configuration: Configuration, lane: Lane | None, state: State | None, limit: int, form: Format
 ) -> int:
     """Print submissions, the latest first."""
-    found = query.latest(prepare(configuration), lane=lane, state=state, limit=limit)
+    found = search.search(prepare(configuration), search.Filter(lane=lane, state=state), None, limit)
     if form == "json":
-        write([_json(found)])
+        write([as_json(found)])
         return 0
     page = Page(Console(highlight=False))
     page.rows(
@@ -199,9 +194,9 @@ def show(configuration: Configuration, identifier: str, form: Format) -> int:
     """Print a submission and the attempts at it."""
     engine = prepare(configuration)
     row = _found(configuration, identifier)
-    tried = query.attempts_at(engine, row.id)
+    tried = search.attempts_of(engine, row.id)
     if form == "json":
-        write([_json({**msgspec.structs.asdict(row), "attempts": tried})])
+        write([as_json({**msgspec.structs.asdict(row), "attempts": tried})])
         return 0
     page = Page(Console(highlight=False))
     page.line(page.text((row.id, "bold"), f"  {row.package}"))
@@ -232,7 +227,7 @@ def cancel(configuration: Configuration, identifiers: Sequence[str], reason: str
         row = control.cancel(engine, identifier, reason, time.time()) or before
         if before.state == "queued":
             forget(connection, before.lane, before.id, before.attempt + 1)
-        _say(f"{row.id}: {'is asked to end' if row.state == 'running' else row.state}")
+        say(f"{row.id}: {'is asked to end' if row.state == 'running' else row.state}")
     return 0
 
 
@@ -245,67 +240,21 @@ def retry(configuration: Configuration, identifiers: Sequence[str]) -> int:
             raise UsageError(f"{before.id} is {before.state}; only dead, failed and cancelled submissions are retried")
         row = control.retry(engine, identifier, configuration.queue.attempts, time.time()) or before
         enqueue_or_leave(connection, [row])
-        _say(f"{row.id}: {row.state}")
+        say(f"{row.id}: {row.state}")
     return 0
 
 
 def pause(configuration: Configuration, lane: Lane, reason: str) -> int:
     """Pause a lane."""
     lanes.pause(prepare(configuration), lane, reason, time.time())
-    _say(f"{lane}: paused; go on with `fumehood queue resume {lane}`")
+    say(f"{lane}: paused; go on with `fumehood queue resume {lane}`")
     return 0
 
 
 def resume(configuration: Configuration, lane: Lane) -> int:
     """Go on with a lane."""
     lanes.resume(prepare(configuration), lane, time.time())
-    _say(f"{lane}: goes on")
-    return 0
-
-
-def work(configuration: Configuration, file: Path | None, slots: int | None) -> int:
-    """Supervise the slots of this host until told to stop."""
-    from sandbox.observability import logs
-    from sandbox.queue import capacity
-    from sandbox.queue.supervisor import Supervisor
-    from sandbox.queue.work import load_profiles
-
-    logs.configure(logging.INFO)
-    profiles = load_profiles(configuration)
-    connection = connect(configuration)
-    engine = prepare(configuration)
-    wanted = slots or configuration.worker.slots or capacity.slots(profiles.values())
-    environment = {**os.environ, **({"FUMEHOOD_CONFIG": str(file.absolute())} if file else {})}
-    return Supervisor(configuration, engine, connection, wanted, environment).run()
-
-
-def list_workers(configuration: Configuration, form: Format) -> int:
-    """Print the workers of all hosts."""
-    found, now = workers.listed(prepare(configuration)), time.time()
-    if form == "json":
-        write([_json(found)])
-        return 0
-    page = Page(Console(highlight=False))
-    page.rows(
-        [
-            [
-                page.text(row.name),
-                page.text(f"{row.slots} slots"),
-                page.text("gone" if now - row.seen >= _ALIVE_S else "drains" if row.draining else "works"),
-                page.text(f"seen {max(0, now - row.seen):.0f} s ago"),
-            ]
-            for row in found
-        ],
-        indent=0,
-    )
-    return 0
-
-
-def drain(configuration: Configuration, name: str) -> int:
-    """Have a worker end."""
-    if not workers.drain(prepare(configuration), name):
-        raise UsageError(f"there is no worker {name!a}; `fumehood worker list` lists them")
-    _say(f"{name}: finishes what it runs, then ends")
+    say(f"{lane}: goes on")
     return 0
 
 
@@ -321,9 +270,11 @@ def _ended(row: Submission) -> str:
     return f"{said}: {row.reason}" if row.reason else said
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell what was done, on standard error."""
     sys.stderr.write(f"{line}\n")
 
 
-def _json(told: Any) -> bytes:  # noqa: ANN401 - anything that msgspec encodes
+def as_json(told: Any) -> bytes:  # noqa: ANN401 - anything that msgspec encodes
+    """Encode for people and programs alike."""
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"

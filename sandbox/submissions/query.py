@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import func, select
 
-from sandbox.database.schema import ATTEMPTS, SUBMISSIONS
+from sandbox.database.schema import SUBMISSIONS
 from sandbox.submissions.model import LANES, Submission
 
 if TYPE_CHECKING:
@@ -41,40 +41,6 @@ def one(connection: Connection, identifier: str) -> Submission | None:
     """The same within the caller's transaction."""
     row = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == identifier)).mappings().first()
     return read(row) if row else None
-
-
-class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of attempts; `sandbox.database.schema` says what each column means."""
-
-    submission: str
-    attempt: int
-    owner: str
-    started: float
-    ended: float | None
-    outcome: str
-    reason: str
-    run: str | None
-
-
-def attempts_at(engine: Engine, identifier: str) -> list[AttemptRow]:
-    """The attempts at a submission, the first one first."""
-    table = ATTEMPTS.c
-    with engine.connect() as connection:
-        rows = connection.execute(
-            select(ATTEMPTS).where(table.submission == identifier).order_by(table.attempt)
-        ).mappings()
-        return [msgspec.convert({str(name): value for name, value in row.items()}, AttemptRow) for row in rows]
-
-
-def latest(engine: Engine, *, lane: str | None = None, state: str | None = None, limit: int = 50) -> list[Submission]:
-    """Submissions, the latest first."""
-    table = SUBMISSIONS.c
-    wanted = [column == value for column, value in ((table.lane, lane), (table.state, state)) if value is not None]
-    with engine.connect() as connection:
-        rows = connection.execute(
-            select(SUBMISSIONS).where(*wanted).order_by(table.created.desc(), table.id.desc()).limit(limit)
-        ).mappings()
-        return [read(row) for row in rows]
 
 
 def depths(engine: Engine) -> dict[Lane, Depth]:

@@ -13,6 +13,8 @@ from sandbox.database.schema import WORKERS
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+GONE_S: Final = 60
+"""A worker that was not seen for so long is gone."""
 _FORGOTTEN_S: Final = 86_400
 """After so long the row of a worker that died without a word goes."""
 

@@ -1,0 +1,197 @@
+"""Workers run what is submitted, in order, and lose nothing however they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from rq import Queue
+from rq.serializers import JSONSerializer
+from sqlalchemy import select
+
+from collector.store.schema import RUNS
+from sandbox.queue import enqueue
+from sandbox.submissions.search import attempts_of
+from tests.sandbox.queue.service import kill_all, run_of
+
+if TYPE_CHECKING:
+    from tests.sandbox.queue.service import Service
+
+pytestmark = [pytest.mark.pod, pytest.mark.usefixtures("base_image")]
+
+
+def _outcomes(service: Service, identifier: str) -> list[str]:
+    return [row.outcome for row in attempts_of(service.engine, identifier)]
+
+
+def _gone(pids: list[int]) -> bool:
+    return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
+
+
+def test_what_is_submitted_is_run_and_its_rows_are_written_with_the_result(service: Service) -> None:
+    service.start_worker()
+    done = service.fumehood("submit", str(service.wheel()), "--wait", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert (row["state"], row["verdict"]) == ("done", "clean")
+    assert [phase["status"] for phase in row["progress"]["phases"]] == ["completed"] * 6
+    with service.engine.connect() as connection:
+        runs = connection.execute(select(RUNS.c.run, RUNS.c.verdict)).all()
+    assert [tuple(run) for run in runs] == [(row["run"], "clean")]
+
+
+def test_what_cannot_be_run_fails_with_the_reason_and_is_not_tried_again(embedded: Service) -> None:
+    bad = embedded.directory / "bad-1.0-py3-none-any.whl"
+    bad.write_bytes(b"not a wheel")
+    embedded.start_worker()
+    done = embedded.fumehood("submit", str(bad), "--wait")
+    assert done.returncode == 2
+    assert done.stdout.startswith("failed: 'bad-1.0-py3-none-any.whl': it is not a whole zip")
+
+
+def test_a_killed_run_is_tried_again_at_once(service: Service) -> None:
+    worker = service.start_worker()
+    identifier = service.submit(waits=True)
+    enqueue(service.redis, [service.row(identifier)])
+    service.running(identifier, "import")
+    slot, run = run_of(worker)
+    pod = [process.pid for process in run.children(recursive=True)]
+    assert pod
+    run.kill()
+    service.wait(lambda: service.row(identifier).attempt == 2, "a second attempt")
+    service.wait(lambda: _gone(pod), "the end of the killed run's pod")
+    assert slot.is_running()
+    assert attempts_of(service.engine, identifier)[0].reason == "its process ended (signal 9)"
+
+
+def test_a_killed_slot_takes_its_run_with_it_and_is_started_again(embedded: Service) -> None:
+    worker = embedded.start_worker()
+    identifier = embedded.submit(waits=True)
+    enqueue(embedded.redis, [embedded.row(identifier)])
+    embedded.running(identifier, "import")
+    slot, run = run_of(worker)
+    pod = [process.pid for process in run.children(recursive=True)]
+    slot.kill()
+    embedded.wait(lambda: _gone([run.pid, *pod]), "the end of the run")
+    embedded.wait(lambda: embedded.row(identifier).attempt == 2, "a second attempt")
+
+
+def test_a_killed_supervisor_leaves_nothing_behind_and_its_run_is_handed_back(embedded: Service) -> None:
+    worker = embedded.start_worker()
+    identifier = embedded.submit(waits=True)
+    enqueue(embedded.redis, [embedded.row(identifier)])
+    embedded.running(identifier, "import")
+    family = [process.pid for process in psutil.Process(worker.pid).children(recursive=True)]
+    worker.kill()
+    embedded.wait(lambda: _gone(family), "the end of everything that the worker had started")
+    embedded.wait(lambda: embedded.row(identifier).state == "queued", "the submission's return")
+    assert _outcomes(embedded, identifier) == ["handed-back"]
+
+
+def test_one_host_dies_and_another_finishes_its_work(service: Service) -> None:
+    dying = service.start_worker()
+    first = service.submit()
+    enqueue(service.redis, [service.row(first)])
+    owner = service.running(first).owner
+    kill_all(dying)
+    service.start_worker()
+    row = service.ended(first)
+    assert row.state == "done"
+    rows = attempts_of(service.engine, first)
+    assert [attempt.outcome for attempt in rows] == ["lost", "done"]
+    assert rows[0].owner == owner != rows[1].owner
+
+
+def test_the_first_signal_lets_the_run_finish(embedded: Service) -> None:
+    worker = embedded.start_worker()
+    identifier = embedded.submit()
+    waiting = embedded.submit()
+    enqueue(embedded.redis, [embedded.row(identifier), embedded.row(waiting)])
+    embedded.running(identifier)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+    assert embedded.row(identifier).state == "done"
+    assert embedded.row(waiting).state == "queued"
+
+
+def test_the_second_signal_hands_the_run_back(embedded: Service) -> None:
+    worker = embedded.start_worker()
+    identifier = embedded.submit(waits=True)
+    enqueue(embedded.redis, [embedded.row(identifier)])
+    embedded.running(identifier, "import")
+    family = [process.pid for process in psutil.Process(worker.pid).children(recursive=True)]
+    os.killpg(worker.pid, signal.SIGINT)
+    embedded.wait(lambda: "finished first" in embedded.log(), "the first signal's effect")
+    os.killpg(worker.pid, signal.SIGINT)
+    assert worker.wait() == 0
+    row = embedded.row(identifier)
+    assert (row.state, row.budget - row.attempt) == ("queued", 3)
+    assert _outcomes(embedded, identifier) == ["handed-back"]
+    assert _gone(family)
+
+
+def test_a_drained_worker_ends(embedded: Service) -> None:
+    worker = embedded.start_worker()
+    embedded.wait(lambda: embedded.fumehood("worker", "list").stdout, "the worker's row")
+    name = embedded.fumehood("worker", "list").stdout.split()[0]
+    assert embedded.fumehood("worker", "drain", name).returncode == 0
+    assert worker.wait() == 0
+    assert embedded.fumehood("worker", "list").stdout == ""
+
+
+def test_a_running_submission_is_cancelled(service: Service) -> None:
+    service.start_worker()
+    identifier = service.submit(waits=True)
+    enqueue(service.redis, [service.row(identifier)])
+    service.running(identifier, "import")
+    assert service.fumehood("queue", "cancel", identifier, "--reason", "not needed").returncode == 0
+    row = service.ended(identifier)
+    assert (row.state, row.run) == ("cancelled", None)
+    assert list((service.configuration.data / "evidence").glob("*.partial")) == []
+
+
+def test_an_escalation_behind_many_sweeps_starts_next(embedded: Service) -> None:
+    first = embedded.submit("sweep")
+    sweeps = [embedded.submit("sweep") for _ in range(500)]
+    escalation = embedded.submit("escalation")
+    enqueue(embedded.redis, [embedded.row(identifier) for identifier in (first, *sweeps, escalation)])
+    embedded.start_worker()
+    embedded.wait(lambda: embedded.row(escalation).state != "queued", "the escalation's begin")
+    begun = [identifier for identifier in (first, *sweeps) if embedded.row(identifier).state != "queued"]
+    assert begun == []
+
+
+def test_a_foreign_job_is_refused_and_counted_and_the_worker_goes_on(embedded: Service) -> None:
+    witness = embedded.directory / "witness"
+    foreign = Queue("fumehood:escalation", connection=embedded.redis, serializer=JSONSerializer)
+    foreign.enqueue("os.mkdir", str(witness))
+    Queue("fumehood:manual", connection=embedded.redis).enqueue(os.mkdir, str(witness))
+    embedded.redis.rpush("rq:queue:fumehood:manual", b"\xff\xfe")
+    identifier = embedded.submit()
+    enqueue(embedded.redis, [embedded.row(identifier)])
+    embedded.start_worker()
+    assert embedded.ended(identifier).state == "done"
+    assert not witness.exists()
+    assert embedded.log().count("a job that is none of ours was refused") == 2
+
+
+def test_rows_that_redis_forgot_are_queued_again(service: Service) -> None:
+    identifier = service.submit()
+    service.start_worker()
+    assert service.ended(identifier).state == "done"
+
+
+def test_a_paused_lane_waits(embedded: Service) -> None:
+    assert embedded.fumehood("queue", "pause", "sweep", "--reason", "index is down").returncode == 0
+    swept, manual = embedded.submit("sweep"), embedded.submit()
+    enqueue(embedded.redis, [embedded.row(swept), embedded.row(manual)])
+    embedded.start_worker()
+    embedded.ended(manual)
+    assert embedded.row(swept).state == "queued"
+    assert "index is down" in embedded.fumehood("queue", "status").stdout
+    embedded.fumehood("queue", "resume", "sweep")
+    assert embedded.ended(swept).state == "done"
