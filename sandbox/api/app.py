@@ -11,10 +11,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from sandbox import versions
-from sandbox.api import health, problems, submissions, submit
+from sandbox.api import health, problems, runs, submissions, submit
 from sandbox.api.bounds import Bounds
 from sandbox.api.service import Service
 from sandbox.api.watch import Watcher
+from sandbox.reporting import Reports
 from sandbox.webhooks.deliver import Deliverer
 
 PREFIX: Final = "/api/v1"
@@ -34,7 +35,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     api = APIRouter(prefix=PREFIX)
-    for part in (submit, submissions, health):
+    for part in (submit, submissions, runs, health):
         api.include_router(part.ROUTER)
     app.include_router(api)
     problems.install(app)
@@ -49,6 +50,7 @@ async def _beside(app: FastAPI) -> AsyncIterator[None]:
     """What goes on while the server runs."""
     service: Service = app.state.service
     app.state.watcher = watcher = Watcher(service.engine)
+    app.state.reports = Reports(service.configuration.evidence, service.rules_sha256)
     deliverer = Deliverer(service.engine, service.receivers, service.clock)
     going_on = [asyncio.create_task(watcher.run()), asyncio.create_task(deliverer.run())]
     yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -14,6 +14,8 @@ from sandbox.submissions.model import Lane, State
 
 ArtefactChoice: TypeAlias = Literal["auto", "wheel", "sdist"]
 PodChoice: TypeAlias = Literal["auto", "bubblewrap", "docker"]
+_NO_NUL: Final = "^[^\\x00]*$"
+"""A database may not take it."""
 Verdict: TypeAlias = Literal["malicious", "suspicious", "inconclusive", "clean"]
 Identifier: TypeAlias = Annotated[
     str, Field(pattern=f"^{identifiers.IDENTIFIER.pattern}$", examples=["01kb5wq3zt8f6n2v4m9c7x1y0e"])
@@ -200,10 +202,14 @@ class SubmissionQuery(Input):
     lane: Lane | None = None
     verdict: Verdict | None = None
     package: str | None = Field(
-        default=None, min_length=1, max_length=512, description="purl; without a version all of its versions"
+        default=None,
+        min_length=1,
+        max_length=512,
+        pattern=_NO_NUL,
+        description="purl; without a version all of its versions",
     )
     sha256: Sha256 | None = Field(default=None, description="Of the artefact that ran, or of the upload")
-    submitter: str | None = Field(default=None, max_length=128)
+    submitter: str | None = Field(default=None, max_length=128, pattern=_NO_NUL)
     origin: Identifier | None = Field(default=None, description="Reruns of this submission")
     since: AwareDatetime | None = Field(default=None, description="Submitted then or later")
     until: AwareDatetime | None = Field(default=None, description="Submitted before")

@@ -15,6 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from sandbox.errors import SandboxError
+
 MEDIA_TYPE: Final = "application/problem+json"
 _KIND: Final = "urn:fumehood:problem:"
 _DESCRIBED: Final[dict[str, Any]] = {
@@ -64,6 +66,19 @@ class NothingNewError(Exception):
     """There is nothing to tell, and there never will be (204)."""
 
 
+class NotModifiedError(Exception):
+    """What was asked for is as it was (304)."""
+
+    def __init__(self, tag: str) -> None:
+        """Say which.
+
+        Args:
+            tag: Its entity tag.
+        """
+        super().__init__(tag)
+        self.tag = tag
+
+
 def not_found(what: str) -> ProblemError:
     """There is no such thing, or none that the caller may know of."""
     return ProblemError(HTTPStatus.NOT_FOUND, "not-found", f"there is no such {what}")
@@ -73,6 +88,8 @@ def install(app: FastAPI) -> None:
     """Make every error of an application a problem document."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(SandboxError, _unable)
+    app.add_exception_handler(NotModifiedError, _not_modified)
     app.add_exception_handler(NothingNewError, lambda _request, _error: Response(status_code=HTTPStatus.NO_CONTENT))
     for unavailable in (OperationalError, InterfaceError, PoolTimeoutError):
         app.add_exception_handler(unavailable, _unavailable)
@@ -137,6 +154,19 @@ def _document(
         request_id=request_id,
         errors=errors,
     )
+
+
+def _unable(request: Request, error: Exception) -> Response:
+    """Something that the service needs does not work; what it is may name places of the machine, and is logged."""
+    _log.error("unable", error=type(error).__name__, reason=str(error)[:500])
+    detail = "the server cannot do this now, and its log says why; try again later"
+    headers = {"Retry-After": str(_RETRY_S)}
+    return answer(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, _id(request), headers=headers)
+
+
+def _not_modified(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, NotModifiedError)  # noqa: S101 - installed for nothing else
+    return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"ETag": error.tag})
 
 
 def _id(request: Request) -> str:

@@ -16,6 +16,7 @@ from sandbox.api.rates import Rates
 from sandbox.api.single_sign_on import SingleSignOn
 from sandbox.config import Configuration
 from sandbox.database import open_database
+from sandbox.evidence import EvidenceStore, open_evidence
 from sandbox.profile import Profile, load_profile
 from sandbox.queue import connect, enqueue_or_leave
 from sandbox.resources import rules_directory
@@ -24,6 +25,7 @@ from sandbox.webhooks.receivers import Receiver, load_receivers
 
 _INSPECTED_AT_ONCE: Final = 2
 """An archive that is honest and large takes seconds of a processor."""
+_PACKED_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class Service:
     profiles: Mapping[str, Profile]
     """Those that may be asked for, by name; the first is the default."""
     rules_sha256: str
+    evidence: EvidenceStore
     receivers: tuple[Receiver, ...]
     """Who may be told the end of submissions."""
     enqueue: Callable[[Submission], None]
@@ -45,6 +48,8 @@ class Service:
     rates: Rates
     inspecting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_INSPECTED_AT_ONCE))
     """Held while an upload is looked into."""
+    packing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_PACKED_AT_ONCE))
+    """Held while evidence is packed, into a temporary file of its size."""
     stopping: Callable[[], bool] = bool
     """Whether the server is about to end: streams do not keep it."""
 
@@ -62,6 +67,7 @@ def open_service(configuration: Configuration, stopping: Callable[[], bool] = bo
         engine=open_database(configuration.database),
         profiles={profile.name: profile for profile in profiles},
         rules_sha256=rules_digest(rules_directory()),
+        evidence=open_evidence(configuration.evidence),
         receivers=load_receivers(configuration.webhooks),
         single_sign_on=SingleSignOn(configuration.api.trusted_proxy),
         rates=Rates(configuration.api.requests_per_minute),

@@ -27,6 +27,14 @@ LOWEST = {
     ("POST", "/api/v1/submissions/{id}/cancel"): "submit",
     ("POST", "/api/v1/submissions/{id}/retry"): "analyst",
     ("POST", "/api/v1/submissions/{id}/rerun"): "analyst",
+    ("GET", "/api/v1/submissions/{id}/report"): "submit",
+    ("GET", "/api/v1/submissions/{id}/evidence"): "analyst",
+    ("GET", "/api/v1/runs"): "analyst",
+    ("GET", "/api/v1/runs/{run}"): "analyst",
+    ("GET", "/api/v1/runs/{run}/report"): "analyst",
+    ("GET", "/api/v1/runs/{run}/evidence"): "analyst",
+    ("PUT", "/api/v1/runs/{run}/labels/{label}"): "analyst",
+    ("DELETE", "/api/v1/runs/{run}/labels/{label}"): "analyst",
 }
 """The lowest role that may; `None` for anybody."""
 ID = "01kb5wq3zt8f6n2v4m9c7x1y0e"
@@ -44,7 +52,7 @@ def test_each_role_may_what_the_table_says_and_nothing_else(api: Offered, role: 
     wrong = {}
     with api.client(role) as client:
         for (method, path), lowest in LOWEST.items():
-            filled = path.removeprefix("/api/v1").replace("{id}", ID)
+            filled = path.removeprefix("/api/v1").format(id=ID, run="0" * 16, label="known-good")
             status = client.request(method, filled).status_code
             if role is None and lowest is not None:
                 expected = status == 401
