@@ -147,6 +147,7 @@ DELIVERIES: Final = Table(
     CheckConstraint("state IN ('waiting', 'pending', 'delivered', 'failed')", name="state"),
     Index(None, "state", "due"),
     Index(None, "submission", "state"),
+    Index(None, "created", "id"),
 )
 """Webhooks: who is to be told of what. What waits for a submission's end becomes due in the transaction of that end."""
 

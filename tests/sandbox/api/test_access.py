@@ -29,6 +29,13 @@ LOWEST = {
     ("POST", "/api/v1/submissions/{id}/rerun"): "analyst",
     ("GET", "/api/v1/submissions/{id}/report"): "submit",
     ("GET", "/api/v1/submissions/{id}/evidence"): "analyst",
+    ("GET", "/api/v1/lanes"): "analyst",
+    ("POST", "/api/v1/lanes/{lane}/pause"): "admin",
+    ("POST", "/api/v1/lanes/{lane}/resume"): "admin",
+    ("GET", "/api/v1/workers"): "analyst",
+    ("POST", "/api/v1/workers/{name}/drain"): "admin",
+    ("GET", "/api/v1/deliveries"): "admin",
+    ("POST", "/api/v1/deliveries/{id}/retry"): "admin",
     ("GET", "/api/v1/runs"): "analyst",
     ("GET", "/api/v1/runs/{run}"): "analyst",
     ("GET", "/api/v1/runs/{run}/report"): "analyst",
@@ -37,7 +44,8 @@ LOWEST = {
     ("DELETE", "/api/v1/runs/{run}/labels/{label}"): "analyst",
 }
 """The lowest role that may; `None` for anybody."""
-ID = "01kb5wq3zt8f6n2v4m9c7x1y0e"
+PARTS = {"id": "01kb5wq3zt8f6n2v4m9c7x1y0e", "run": "0" * 16, "label": "known-good", "lane": "sweep", "name": "w"}
+ID = PARTS["id"]
 
 
 def test_every_endpoint_stands_in_the_table(api: Offered) -> None:
@@ -52,7 +60,9 @@ def test_each_role_may_what_the_table_says_and_nothing_else(api: Offered, role: 
     wrong = {}
     with api.client(role) as client:
         for (method, path), lowest in LOWEST.items():
-            filled = path.removeprefix("/api/v1").format(id=ID, run="0" * 16, label="known-good")
+            filled = path.removeprefix("/api/v1").format(
+                id=ID, run="0" * 16, label="known-good", lane="sweep", name="w"
+            )
             status = client.request(method, filled).status_code
             if role is None and lowest is not None:
                 expected = status == 401

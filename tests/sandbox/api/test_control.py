@@ -6,8 +6,11 @@ import base64
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
-from sandbox.submissions import attempts, query
+from sandbox.database import writing
+from sandbox.database.schema import DELIVERIES
+from sandbox.submissions import attempts, query, workers
 
 if TYPE_CHECKING:
     from tests.sandbox.api.conftest import Offered
@@ -139,3 +142,44 @@ def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(api: Offered) -> N
         assert (row.pod, row.runtime, row.artefact) == ("docker", "runsc", "wheel")
         for wrong in ({"profile": "other"}, {"pod": "bubblewrap", "runtime": "runsc"}, {"pod": "podman"}):
             assert client.post(f"/submissions/{origin.id}/rerun", json=wrong).status_code == 422
+
+
+def test_a_lane_is_paused_and_resumed(api: Offered) -> None:
+    api.submitted(lane="sweep")
+    with api.client("admin") as client:
+        lanes = {
+            it["lane"]: it for it in client.post("/lanes/sweep/pause", json={"reason": "the index is slow"}).json()
+        }
+        assert lanes["sweep"]["paused"]
+        assert lanes["sweep"]["reason"] == "paused by some-admin: the index is slow"
+        assert (lanes["sweep"]["queued"], lanes["manual"]["queued"]) == (1, 0)
+        assert lanes["sweep"]["oldest"]
+        assert not lanes["escalation"]["paused"]
+        assert [it["paused"] for it in client.post("/lanes/sweep/resume").json()] == [False] * 3
+        assert client.post("/lanes/fast/pause").status_code == 422
+
+
+def test_a_worker_is_seen_and_drained(api: Offered) -> None:
+    now = api.service.clock()
+    row = workers.WorkerRow(name="host-1.42", host="host-1", slots=2, started=now, seen=now, draining=False)
+    workers.register(api.service.engine, row)
+    with api.client("admin") as client:
+        assert client.post("/workers/host-1.42/drain").status_code == 202
+        [seen] = client.get("/workers").json()
+        assert (seen["name"], seen["slots"], seen["draining"]) == ("host-1.42", 2, True)
+        assert client.post("/workers/another/drain").status_code == 404
+    assert workers.seen(api.service.engine, row, now + 1) is True
+
+
+def test_deliveries_are_seen_and_those_given_up_are_tried_again(api: Offered) -> None:
+    submission = api.submitted(webhook="https://soar.example/hooks").id
+    with writing(api.service.engine) as connection:
+        failed = {"state": "failed", "attempts": 10, "reason": "the answer was 500"}
+        connection.execute(update(DELIVERIES).values(failed))
+    with api.client("admin") as client:
+        [delivery] = client.get("/deliveries", params={"state": "failed", "submission": submission}).json()["items"]
+        assert (delivery["reason"], delivery["attempts"]) == ("the answer was 500", 10)
+        assert client.get("/deliveries", params={"state": "delivered"}).json()["items"] == []
+        again = client.post(f"/deliveries/{delivery['id']}/retry").json()
+        assert (again["state"], again["attempts"]) == ("pending", 0)
+        assert client.post(f"/deliveries/{submission}/retry").status_code == 404

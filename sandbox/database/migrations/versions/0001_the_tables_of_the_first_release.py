@@ -273,6 +273,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_deliveries_created_id"), ["created", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_deliveries_state_due"), ["state", "due"], unique=False)
         batch_op.create_index(batch_op.f("ix_deliveries_submission_state"), ["submission", "state"], unique=False)
 
