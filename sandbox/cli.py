@@ -18,6 +18,7 @@ from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
 from sandbox.service_cli import serve, token
 from sandbox.sweeps_cli import sweep as sweep_group
+from sandbox.up_cli import up
 
 Format: TypeAlias = Literal["text", "json"]
 
@@ -254,6 +255,7 @@ cli.add_command(image_group)
 cli.add_command(submit)
 cli.add_command(queue)
 cli.add_command(worker)
+cli.add_command(up)
 cli.add_command(config_group)
 cli.add_command(serve)
 cli.add_command(token)
