@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
@@ -16,7 +17,7 @@ from collector.errors import BundleError
 from collector.events import AnyEvent, ResourceSample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable
 
     from collector.bundle import Bundle
     from collector.events import Event
@@ -33,21 +34,25 @@ _SKIPPED: Final = frozenset(
 """Fields that say nothing of what sort of event it is, or differ from run to run."""
 _CACHED: Final = 1 << 16
 _RANDOM: Final = (
-    (re.compile(r"/proc/[0-9]+"), "/proc/N"),
-    (re.compile(r"(/tmp/pip-[a-z-]+-)[a-z0-9_]{8}"), r"\1X"),
-    (re.compile(r"(/tmp/|/)(\.?tmp|pymp-)[A-Za-z0-9_]{6,8}(?=/|\.|$)"), r"\1\2X"),
-    (re.compile(r"[a-z0-9_]{8}\.tmp$"), "X.tmp"),
-    (re.compile(r"~/\.cache/pip/.+"), "~/.cache/pip/*"),
-    (re.compile(r"[0-9a-f]{16,}"), "H"),
-    (re.compile(r"\.(pyc|so|tmp)\.[0-9]+"), r".\1.N"),
-    (re.compile(r"[0-9]{5,}"), "N"),
+    ("/proc/", re.compile(r"/proc/[0-9]+"), "/proc/N"),
+    ("/tmp/pip-", re.compile(r"(/tmp/pip-[a-z-]+-)[a-z0-9_]{8}"), r"\1X"),  # noqa: S108 - in the pod
+    ("tmp", re.compile(r"(/tmp/|/)(\.?tmp)[A-Za-z0-9_]{6,8}(?=/|\.|$)"), r"\1\2X"),
+    ("pymp-", re.compile(r"(/tmp/|/)(pymp-)[A-Za-z0-9_]{6,8}(?=/|\.|$)"), r"\1\2X"),
+    (".tmp", re.compile(r"[a-z0-9_]{8}\.tmp$"), "X.tmp"),
+    ("~/.cache/pip/", re.compile(r"~/\.cache/pip/.+"), "~/.cache/pip/*"),
+    ("", re.compile(r"[0-9a-f]{16,}"), "H"),
+    (".pyc.", re.compile(r"\.pyc\.[0-9]+"), ".pyc.N"),
+    (".so.", re.compile(r"\.so\.[0-9]+"), ".so.N"),
+    (".tmp.", re.compile(r"\.tmp\.[0-9]+"), ".tmp.N"),
+    ("", re.compile(r"[0-9]{5,}"), "N"),
 )
-"""Numbers of processes, temporary names, digests and times, and what stands in their place."""
+"""Numbers of processes, temporary names, digests and times: what is always in such a text, what it looks like, and what
+stands in its place."""
 _UNPACKED: Final = re.compile(
-    r"((?:/tmp/pip-build-env-X/[a-z]+|~/\.venv)/lib(?:64)?/python[0-9.]+/site-packages|/tmp/pip-[a-z-]+-X)/.*?"
-    r"(\.[A-Za-z]+)?(?:\.N)?"
+    r"((?:/tmp/pip-build-env-X/[a-z]+|~/\.venv)/lib(?:64)?/python[0-9.]+/site-packages|/tmp/pip-[a-z-]+-X)/"
 )
 """What the installer unpacks has the names that its package gives it: the place and the ending count."""
+_ENDING: Final = re.compile(r"(\.[A-Za-z]+)(?:\.N)?")
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +99,8 @@ class Shaper:
         words = [re.escape(part) for part in re.split(r"[-_.]+", package.name) if part]
         name = r"[-_.]+".join(words) or r"(?!)"
         version = re.escape(package.version)
+        self._word = next(iter(re.split(r"[-_.]+", package.name.lower().strip("-_."))), "")
+        """In lower case, what stands in every text with the name."""
         self._own = re.compile(rf"(?<![A-Za-z0-9]){name}(?:[-_]{version})?(?![A-Za-z0-9])", re.IGNORECASE)
         self._home = manifest.home
         self._texts: dict[tuple[str, bool], str] = {}
@@ -131,14 +138,27 @@ class Shaper:
         known = self._texts.get((text, unpacks))
         if known is not None:
             return known
-        made = self._own.sub("PACKAGE", text.replace(self._home, "~"))
-        for pattern, place in _RANDOM:
-            made = pattern.sub(place, made)
-        if unpacks and (unpacked := _UNPACKED.fullmatch(made)):
-            made = f"{unpacked[1]}/*{unpacked[2] or ''}"
+        made = text.replace(self._home, "~")
+        # Other letters may be the same ones as far as expressions without case go.
+        if self._word in made.lower() or not made.isascii():
+            made = self._own.sub("PACKAGE", made)
+        for always, pattern, place in _RANDOM:
+            if always in made:
+                made = pattern.sub(place, made)
+        if unpacks and (unpacked := _UNPACKED.match(made)) and "\n" not in made:
+            made = f"{unpacked[1]}/*{_ending(made[unpacked.end() :])}"
         if len(self._texts) < _CACHED:
             self._texts[text, unpacks] = made
         return made
+
+
+def _ending(path: str) -> str:
+    """The last suffix of a file's name that is of letters, without a number behind it; empty when it has none."""
+    last = path.rfind(".")
+    for start in (path.rfind(".", 0, last), last) if last > 0 else (last,):
+        if start >= 0 and (found := _ENDING.fullmatch(path, start)):
+            return found[1]
+    return ""
 
 
 @cache
@@ -174,10 +194,23 @@ def read(bundle: Bundle) -> Baseline | None:
     return baseline
 
 
-def is_usual(baseline: Baseline, manifest: Manifest, events: Iterable[AnyEvent]) -> Iterator[bool]:
-    """Say of each event whether an empty package has it too, in their order."""
-    shaper, shapes = Shaper(manifest), frozenset(baseline.shapes)
-    return (shaper.shape(event) in shapes for event in events)
+class Usual:
+    """Knows what an empty package does too."""
+
+    def __init__(self, baseline: Baseline, manifest: Manifest) -> None:
+        """Take what was recorded, and the run that is compared with it."""
+        self._shaper, self._shapes = Shaper(manifest), frozenset(baseline.shapes)
+        self._known: dict[object, bool] = {}
+
+    def has(self, event: AnyEvent) -> bool:
+        """Say whether an empty package has such an event."""
+        said = _said(type(event))(event)
+        known = self._known.get(said)
+        if known is None:
+            known = self._shaper.shape(event) in self._shapes
+            if len(self._known) < _CACHED:
+                self._known[said] = known
+        return known
 
 
 class UsualReader:
@@ -188,16 +221,23 @@ class UsualReader:
     def __init__(self, baseline: Baseline, manifest: Manifest) -> None:
         """Begin."""
         self._baseline = baseline
-        self._shapes = frozenset(baseline.shapes)
-        self._shaper = Shaper(manifest)
+        self._usual = Usual(baseline, manifest)
         self._sha256 = manifest.files[BASELINE].sha256
-        self._usual = self._all = 0
+        self._as_usual = self._all = 0
 
     def see(self, event: AnyEvent) -> None:
         """Take the next event."""
         self._all += 1
-        self._usual += self._shaper.shape(event) in self._shapes
+        self._as_usual += self._usual.has(event)
 
     def report(self) -> BaselineReport:
         """Give the numbers."""
-        return BaselineReport(sha256=self._sha256, recorded=self._baseline.recorded, events=self._usual, of=self._all)
+        return BaselineReport(
+            sha256=self._sha256, recorded=self._baseline.recorded, events=self._as_usual, of=self._all
+        )
+
+
+@cache
+def _said(cls: type[Event]) -> Callable[[AnyEvent], object]:
+    """What gives all of an event that its shape is made of."""
+    return attrgetter("__class__", "phase", "actor", *_names(cls))

@@ -50,8 +50,8 @@ def _by_baseline(bundle: Bundle, events: Sequence[AnyEvent], usual: bool | None)
     recorded = baseline.read(bundle)
     if recorded is None:
         raise UsageError("this bundle has no baseline; record one with `fumehood image baseline`, then run again")
-    marks = baseline.is_usual(recorded, bundle.manifest, events)
-    return [event for event, mark in zip(events, marks, strict=True) if mark is usual]
+    known = baseline.Usual(recorded, bundle.manifest)
+    return [event for event in events if known.has(event) is usual]
 
 
 def _check_filter(wanted: EventFilter, phases: list[str]) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from collector.analyse import analyse
-from collector.baseline import BASELINE, SCHEMA, Baseline, Recorded, Shaper, is_usual, read
+from collector.baseline import BASELINE, SCHEMA, Baseline, Recorded, Shaper, Usual, read
 from collector.bundle import Bundle
 from collector.errors import BundleError
+from collector.events import FileRead
 from collector.report import to_json
 from collector.sigma.rule import RuleSet
 from tests.collector.bundles import HOME, compressed, make_manifest, make_package, write_bundle
@@ -21,6 +25,8 @@ from tests.collector.traces import COMMANDS, Strace, real_phases
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from collector.manifest import Manifest
 
 SITE = f"{HOME}/.venv/lib/python3.11/site-packages"
 EMPTY = Shaper(make_manifest(package=make_package("fumehood-empty", "1.0")))
@@ -155,13 +161,59 @@ def test_a_report_counts_what_is_as_in_an_empty_package_and_findings_stay(tmp_pa
     assert with_it["verdict"] == without["verdict"] == "suspicious"
 
 
+_WHOLE = (
+    (r"/proc/[0-9]+", "/proc/N"),
+    (r"(/tmp/pip-[a-z-]+-)[a-z0-9_]{8}", r"\1X"),
+    (r"(/tmp/|/)(\.?tmp|pymp-)[A-Za-z0-9_]{6,8}(?=/|\.|$)", r"\1\2X"),
+    (r"[a-z0-9_]{8}\.tmp$", "X.tmp"),
+    (r"~/\.cache/pip/.+", "~/.cache/pip/*"),
+    (r"[0-9a-f]{16,}", "H"),
+    (r"\.(pyc|so|tmp)\.[0-9]+", r".\1.N"),
+    (r"[0-9]{5,}", "N"),
+)
+_PLACE = (
+    r"((?:/tmp/pip-build-env-X/[a-z]+|~/\.venv)/lib(?:64)?/python[0-9.]+/site-packages|/tmp/pip-[a-z-]+-X)/.*?"
+    r"(\.[A-Za-z]+)?(?:\.N)?"
+)
+
+
+def said_plainly(text: str, manifest: Manifest, *, unpacks: bool) -> str:
+    """What a path becomes, by expressions alone: without any of the short cuts."""
+    name = "[-_.]+".join(re.escape(part) for part in re.split(r"[-_.]+", manifest.package.name) if part)
+    own = rf"(?<![A-Za-z0-9]){name}(?:[-_]{re.escape(manifest.package.version)})?(?![A-Za-z0-9])"
+    made = re.sub(own, "PACKAGE", text.replace(manifest.home, "~"), flags=re.IGNORECASE)
+    for pattern, place in _WHOLE:
+        made = re.sub(pattern, place, made)
+    if unpacks and (unpacked := re.fullmatch(_PLACE, made)):
+        made = f"{unpacked[1]}/*{unpacked[2] or ''}"
+    return made
+
+
+_PIECES = (
+    "/proc/", "12", "123456", "/tmp/", "/tmp/pip-unpack-", "tmp", "/.tmp", "pymp-", "abcdef12", "a1b2c3d4e5f60718", "/",
+    ".tmp", ".pyc", ".so", ".", ".N", "x.tar.gz", "sample", "Sample_1.0", "\u017fample", "\n", "-", "_",
+    f"{HOME}/.cache/pip/", f"{HOME}/.venv/lib/python3.11/site-packages/",
+)  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(_PIECES), max_size=7).map("".join), st.sampled_from(["installer", "target"]))
+def test_the_short_cuts_change_no_shape(path: str, actor: str) -> None:
+    manifest = make_manifest(package=make_package("sample", "1.0"))
+    event = FileRead(phase="install", actor=actor, path=path)
+    expected = said_plainly(path, manifest, unpacks=actor == "installer")
+    words = [f"path={expected}"] if path else []
+    assert Shaper(manifest).shape(event) == " ".join(["install", actor, "file.read", *words])
+
+
 def test_marks_are_in_the_order_of_the_events() -> None:
     manifest = make_manifest()
     events = make_events(READ, "import target 1 dns.query name=a.test")
     usual = Baseline(
         schema=SCHEMA, image="", pod="bubblewrap", recorded=(), shapes=(Shaper(manifest).shape(events[1]),)
     )
-    assert list(is_usual(usual, manifest, events)) == [False, True]
+    known = Usual(usual, manifest)
+    assert [known.has(event) for event in [*events, *events]] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
