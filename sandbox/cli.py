@@ -17,6 +17,7 @@ from sandbox.queue_cli import queue, submit, worker
 from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
 from sandbox.service_cli import serve, token
+from sandbox.store_cli import store as store_group
 from sandbox.sweeps_cli import sweep as sweep_group
 from sandbox.up_cli import up
 
@@ -259,6 +260,7 @@ cli.add_command(up)
 cli.add_command(config_group)
 cli.add_command(serve)
 cli.add_command(token)
+cli.add_command(store_group)
 cli.add_command(sweep_group)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import delete, insert, select, update
 
-from collector.store.schema import EVIDENCE
+from collector.store.schema import EVIDENCE, LABELS
 from collector.store.stored import stored
 
 if TYPE_CHECKING:
@@ -31,9 +31,15 @@ def note_stored(connection: Connection, run: str, manifest_sha256: str, size: in
     connection.execute(insert(EVIDENCE), row)
 
 
-def note_removed(connection: Connection, run: str, reason: str, now: float) -> None:
-    """Note that a run's bundle is removed; its rows stay and say so."""
-    connection.execute(update(EVIDENCE).where(EVIDENCE.c.run == run).values(removed=now, reason=stored(reason)))
+def note_removed(connection: Connection, run: str, reason: str, now: float) -> bool:
+    """Note that a run's bundle is removed; its rows stay and say so.
+
+    Returns:
+        Whether it may be: it was there, and nobody has labelled the run.
+    """
+    labelled = select(LABELS.c.run).where(LABELS.c.run == run).correlate(None).exists()
+    free = (EVIDENCE.c.run == run, EVIDENCE.c.removed.is_(None), ~labelled)
+    return bool(connection.execute(update(EVIDENCE).where(*free).values(removed=now, reason=stored(reason))).rowcount)
 
 
 def evidence_of(connection: Connection, run: str) -> EvidenceRow | None:

@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, select
 from collector.store.evidence import EvidenceRow, evidence_of
 from collector.store.labels import KNOWN_GOOD, Label, labels_of
 from collector.store.schema import FINDINGS, RUNS, TERMS
-from collector.store.stored import stored
+from collector.store.stored import plain, stored
 from collector.store.terms import INDICATORS
 from collector.verdict import VerdictName, Weight
 
@@ -93,10 +93,9 @@ class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_runs(connection: Connection, rows: Iterable[RowMapping]) -> tuple[Run, ...]:
     """Rows of the table as data, with their labels."""
-    # The names of columns are more than plain strings.
-    plain = [{str(name): value for name, value in row.items()} for row in rows]
-    labels = labels_of(connection, [str(row["run"]) for row in plain])
-    return tuple(msgspec.convert(row | {"labels": labels.get(str(row["run"]), ())}, Run) for row in plain)
+    found = [plain(row) for row in rows]
+    labels = labels_of(connection, [row["run"] for row in found])
+    return tuple(msgspec.convert(row | {"labels": labels.get(row["run"], ())}, Run) for row in found)
 
 
 def get_run(connection: Connection, run: str) -> RunDetail | None:
@@ -128,8 +127,8 @@ def prevalence(connection: Connection, rules: Iterable[str]) -> dict[str, Preval
 def _findings(connection: Connection, run: str) -> tuple[FindingRow, ...]:
     columns = [column for column in FINDINGS.c if column.name not in {"run", "position"}]
     rows = connection.execute(select(*columns).where(FINDINGS.c.run == run).order_by(FINDINGS.c.position)).mappings()
-    found = [{str(name): value for name, value in row.items()} for row in rows]
-    known = prevalence(connection, (str(row["name"]) for row in found))
+    found = [plain(row) for row in rows]
+    known = prevalence(connection, (row["name"] for row in found))
     return tuple(msgspec.convert(row | {"prevalence": known[row["name"]]}, FindingRow) for row in found)
 
 

@@ -92,6 +92,25 @@ class WebhookReceiver(Part, frozen=True, kw_only=True):
     """File that holds the secret with which messages are signed."""
 
 
+Days = Annotated[int, Meta(ge=0, le=36_500)]
+
+
+class RetentionPlan(Part, frozen=True, kw_only=True):
+    """How long evidence is kept; `fumehood store prune` removes the rest.
+
+    Rows stay, and so does the evidence of runs that somebody has labelled.
+    """
+
+    clean_days: Days = 90
+    """Days after which evidence of clean runs may go; 0 for never."""
+    inconclusive_days: Days = 90
+    suspicious_days: Days = 730
+    malicious_days: Days = 0
+    most_gb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """GiB that all evidence may take; what is clean goes first, then inconclusive, then suspicious, the oldest first,
+    and nothing malicious. 0 for no bound."""
+
+
 class Configuration(Part, frozen=True, kw_only=True):
     """Everything; every key has a default that works on one machine."""
 
@@ -108,6 +127,7 @@ class Configuration(Part, frozen=True, kw_only=True):
     queue: QueuePlan = QueuePlan()
     worker: WorkerPlan = WorkerPlan()
     api: ApiPlan = ApiPlan()
+    retention: RetentionPlan = RetentionPlan()
     webhooks: tuple[WebhookReceiver, ...] = ()
     """None: a submission that names a webhook is refused."""
 
@@ -126,4 +146,5 @@ class ConfigurationFile(Part, frozen=True, kw_only=True):
     queue: QueuePlan = QueuePlan()
     worker: WorkerPlan = WorkerPlan()
     api: ApiPlan = ApiPlan()
+    retention: RetentionPlan = RetentionPlan()
     webhooks: tuple[WebhookReceiver, ...] = ()
