@@ -104,8 +104,11 @@ class RetentionPlan(Part, frozen=True, kw_only=True):
     clean_days: Days = 90
     """Days after which evidence of clean runs may go; 0 for never."""
     inconclusive_days: Days = 90
+    """The same for inconclusive runs."""
     suspicious_days: Days = 730
+    """The same for suspicious runs."""
     malicious_days: Days = 0
+    """The same for malicious runs."""
     most_gb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """GiB that all evidence may take; what is clean goes first, then inconclusive, then suspicious, the oldest first,
     and nothing malicious. 0 for no bound."""
