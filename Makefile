@@ -79,6 +79,12 @@ soak: ## 200 runs in a row, 50 of them killed: does anything stay behind? (about
 soak: setup
 	@$(BIN)/python -m tests.soak --runs 200 --kills 50
 
+.PHONY: chaos
+chaos: ## 1,000 submissions while workers, runs, Redis, PostgreSQL and a disk fail: is one lost? (about half an hour)
+chaos: setup
+	@.ci/debian-packages pg_ctlcluster:postgresql redis-server:redis-server
+	@$(BIN)/python -m tests.chaos --submissions 1000
+
 .PHONY: bench
 bench: ## How fast the collector explains bundles of 10,000 to 1,000,000 lines (about ten minutes)
 bench: setup
