@@ -13,7 +13,7 @@ from sandbox import completion as completion_of
 from sandbox.config_cli import config as config_group
 from sandbox.image_cli import image as image_group
 from sandbox.pod_options import POD, RUNTIME, runtime_for
-from sandbox.queue_cli import queue, submit, worker
+from sandbox.queue_cli import health, queue, submit, worker
 from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
 from sandbox.service_cli import serve, token
@@ -255,6 +255,7 @@ cli.add_command(rules_group)
 cli.add_command(image_group)
 cli.add_command(submit)
 cli.add_command(queue)
+cli.add_command(health)
 cli.add_command(worker)
 cli.add_command(up)
 cli.add_command(config_group)

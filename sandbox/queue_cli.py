@@ -98,6 +98,23 @@ def submit(
     return run(configured(config), wish, wait=wait, form=form)
 
 
+@click.command(
+    epilog="""
+\b
+Exit codes:
+  0  everything is as it should be
+  1  something is not
+"""
+)
+@_FORMAT
+@CONFIG
+def health(form: Format, config: Path | None) -> int:
+    """Say whether the service does what it is for: database, Redis, workers, escalations, room for evidence here."""
+    from sandbox.queue_commands import health as run
+
+    return run(configured(config), form)
+
+
 @click.group()
 def queue() -> None:
     """Look at what waits, runs and has ended, and steer it."""

@@ -121,6 +121,29 @@ def _wait(configuration: Configuration, identifier: str) -> Submission:
         time.sleep(_LOOK_S)
 
 
+def health(configuration: Configuration, form: Format) -> int:
+    """Print what is as it should be, and what is not."""
+    from sandbox.database import open_database
+    from sandbox.observability.health import checks
+    from sandbox.queue.room import evidence_room_mb
+
+    found = checks(
+        open_database(configuration.database),
+        connect(configuration) if configuration.redis else None,
+        time.time(),
+        evidence_room_mb(configuration),
+        configuration.worker.free_mb,
+    )
+    if form == "json":
+        write([as_json({"healthy": all(check.ok for check in found), "checks": found})])
+    else:
+        page = Page(Console(highlight=False))
+        page.rows(
+            [[page.text("ok" if it.ok else "FAILS"), page.text(it.name), page.text(it.told)] for it in found], indent=0
+        )
+    return 0 if all(check.ok for check in found) else 1
+
+
 def status(configuration: Configuration, form: Format) -> int:
     """Print lanes and workers."""
     engine, now = prepare(configuration), time.time()

@@ -14,6 +14,7 @@ import msgspec
 from sandbox import tokens
 from sandbox.database import open_database, upgrade
 from sandbox.errors import ConfigurationError
+from sandbox.observability import logs
 from sandbox.standard_output import write
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def serve(configuration: Configuration, *, host: str | None, port: int | None) -
     from sandbox.api.app import create_app
     from sandbox.api.service import open_service
 
+    logs.configure()
     with _listen(host or configuration.api.host, configuration.api.port if port is None else port) as listening:
         prepare(configuration)
         ending: list[uvicorn.Server] = []

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from sandbox import versions
-from sandbox.api import health, operation, problems, runs, submissions, submit
+from sandbox.api import health, observation, operation, problems, runs, submissions, submit
 from sandbox.api.bounds import Bounds
 from sandbox.api.service import Service
 from sandbox.api.watch import Watcher
@@ -35,7 +35,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     api = APIRouter(prefix=PREFIX)
-    for part in (submit, submissions, runs, operation, health):
+    for part in (submit, submissions, runs, operation, observation, health):
         api.include_router(part.ROUTER)
     app.include_router(api)
     problems.install(app)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Request
+from redis import Redis
 from sqlalchemy import Engine
 
 from collector.sigma.load import rules_digest
@@ -40,8 +41,8 @@ class Service:
     evidence: EvidenceStore
     receivers: tuple[Receiver, ...]
     """Who may be told the end of submissions."""
-    enqueue: Callable[[Submission], None]
-    """Tells workers of a committed submission; never raises, since the reconciler finds what it missed."""
+    redis: Redis | None
+    """None when there is none here: what is submitted waits for a worker that has one."""
     clock: Callable[[], float] = time.time
     """UTC seconds since the epoch."""
     single_sign_on: SingleSignOn
@@ -52,6 +53,11 @@ class Service:
     """Held while evidence is packed, into a temporary file of its size."""
     stopping: Callable[[], bool] = bool
     """Whether the server is about to end: streams do not keep it."""
+
+    def enqueue(self, submission: Submission) -> None:
+        """Tell workers of a committed submission. Never raises: the reconciler finds what they have missed."""
+        if self.redis is not None:
+            enqueue_or_leave(self.redis, [submission])
 
 
 def open_service(configuration: Configuration, stopping: Callable[[], bool] = bool) -> Service:
@@ -71,21 +77,9 @@ def open_service(configuration: Configuration, stopping: Callable[[], bool] = bo
         receivers=load_receivers(configuration.webhooks),
         single_sign_on=SingleSignOn(configuration.api.trusted_proxy),
         rates=Rates(configuration.api.requests_per_minute),
-        enqueue=_enqueue(configuration),
+        redis=connect(configuration) if configuration.redis else None,
         stopping=stopping,
     )
-
-
-def _enqueue(configuration: Configuration) -> Callable[[Submission], None]:
-    if not configuration.redis:
-        # The row is committed, which is what counts: a worker that has a Redis queues it.
-        return lambda _submission: None
-    connection = connect(configuration)
-
-    def enqueue(submission: Submission) -> None:
-        enqueue_or_leave(connection, [submission])
-
-    return enqueue
 
 
 def of(request: Request) -> Service:

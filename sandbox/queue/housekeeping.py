@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from sandbox import partial
 from sandbox.database import writing
+from sandbox.database.counters import Tally
 from sandbox.errors import PodError
-from sandbox.observability.counters import Tally
 from sandbox.queue.reconcile import Reconciler
 from sandbox.queue.work import runs_directory
 from sandbox.submissions import workers

@@ -20,9 +20,10 @@ from collector.analyse import analyse
 from collector.bundle import Bundle
 from collector.store import rows
 from sandbox.database import writing
+from sandbox.database.counters import Tally
 from sandbox.database.schema import SUBMISSIONS
 from sandbox.errors import IntakeError, SandboxError, UnavailableError
-from sandbox.observability.counters import Tally
+from sandbox.observability.measures import measure
 from sandbox.partial import PartialDirectory
 from sandbox.pod import outcome
 from sandbox.pod.choose import Wanted
@@ -226,20 +227,12 @@ def _try_to_commit(work: Work, attempt: Attempt, report: Report | None, result: 
     with writing(work.engine) as connection:
         if report is not None:
             rows.write(connection, rows.rows(report))
-        counts = attempts.finish(connection, attempt, result, now)
         tally = Tally()
-        tally.add("attempts_total", outcome=result.state if counts else "late")
+        counts = attempts.finish(connection, attempt, result, now, tally)
         if counts and report is not None:
-            _measure(tally, report)
+            measure(tally, report)
         tally.write(connection)
         return counts
-
-
-def _measure(tally: Tally, report: Report) -> None:
-    tally.add("verdicts_total", verdict=report.verdict)
-    for phase in report.phases:
-        tally.add("phase_seconds_sum", phase.seconds, phase=phase.name)
-        tally.add("phase_seconds_count", phase=phase.name)
 
 
 def _give_up(work: Work, attempt: Attempt, reason: str, error: Exception | None = None) -> None:

@@ -15,9 +15,7 @@ from redis.exceptions import LockError, RedisError
 from rq.registry import FailedJobRegistry
 from sqlalchemy import select
 
-from sandbox.database import writing
 from sandbox.database.schema import SUBMISSIONS
-from sandbox.observability.counters import Tally
 from sandbox.queue.enqueue import Hint, push
 from sandbox.queue.job import SubmissionJob
 from sandbox.queue.lanes import PREFIX, queue
@@ -95,9 +93,7 @@ class Reconciler:
             )
 
     def tell(self, lost: list[Lost]) -> None:
-        """Log and count what was lost."""
-        if not lost:
-            return
+        """Log what was lost."""
         for it in lost:
             row = it.submission
             told = {"submission": row.id, "attempt": row.attempt, "owner": it.owner, "state": row.state}
@@ -105,10 +101,6 @@ class Reconciler:
                 _log.error("submission is dead", package=row.package, reason=row.reason, **told)
             else:
                 _log.warning("an attempt was lost", **told)
-        tally = Tally()
-        tally.add("leases_lost_total", len(lost))
-        with writing(self._engine) as connection:
-            tally.write(connection)
 
     def _lose_expired(self, now: float) -> list[Lost]:
         """Take back what expired; not at once after the database was away, as nobody could beat in that time."""

@@ -27,7 +27,7 @@ from rq.worker import Worker, WorkerStatus
 from sqlalchemy.exc import DBAPIError
 
 from sandbox.database import writing
-from sandbox.observability.counters import Tally
+from sandbox.database.counters import Tally
 from sandbox.pod import kernel
 from sandbox.queue.enqueue import enqueue_or_leave
 from sandbox.queue.job import SubmissionJob

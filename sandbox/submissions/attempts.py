@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import insert, select, update
 
 from sandbox.database import writing
+from sandbox.database.counters import Tally
 from sandbox.database.schema import ATTEMPTS, SUBMISSIONS
 from sandbox.submissions import outbox
 from sandbox.submissions.model import Submission
@@ -105,8 +106,15 @@ def beat(engine: Engine, attempt: Attempt, now: float, lease_s: float, progress:
         return None if row is None else bool(row[0])
 
 
-def finish(connection: Connection, attempt: Attempt, result: Result, now: float) -> bool:
+def finish(connection: Connection, attempt: Attempt, result: Result, now: float, tally: Tally | None = None) -> bool:
     """End an attempt, within the caller's transaction, in which its rows are written too.
+
+    Args:
+        connection: The transaction's.
+        attempt: Which.
+        result: What it came to.
+        now: UTC seconds since the epoch.
+        tally: Takes what is to be counted, for the caller to write as the last step; without one it is written here.
 
     Returns:
         Whether the result counts. When not, the attempt was lost and is noted as `late`; the caller's rows of the run
@@ -130,17 +138,21 @@ def finish(connection: Connection, attempt: Attempt, result: Result, now: float)
             progress=result.progress,
             standing=None,
         )
-        .returning(table.identity)
+        .returning(table.identity, table.lane)
     ).first()
-    _end(connection, attempt, now, outcome=final if row else "late", reason=result.reason, run=result.run)
+    counted = tally or Tally()
+    outcome = final if row else "late"
+    _end(connection, attempt, now, counted, outcome=outcome, reason=result.reason, run=result.run)
     if row is not None:
-        outbox.ended(connection, attempt.submission, final, now)
+        _over(connection, attempt.submission, row.lane, final, now, counted)
     if row is not None and result.state == "done":
         # From now on this one answers for its work, in place of one that was forced aside.
         others = (table.standing == row[0], table.state.in_(("done", "failed", "dead", "cancelled")))
         connection.execute(update(SUBMISSIONS).where(*others).values(standing=None))
         free = ~select(table.id).where(table.standing == row[0]).correlate(None).exists()
         connection.execute(update(SUBMISSIONS).where(table.id == attempt.submission, free).values(standing=row[0]))
+    if tally is None:
+        counted.write(connection)
     return row is not None
 
 
@@ -153,7 +165,9 @@ def hand_back(engine: Engine, attempt: Attempt, reason: str, now: float) -> bool
             .values(state="queued", owner="", lease_until=0.0, changed=now, budget=SUBMISSIONS.c.budget + 1)
         ).rowcount
         if changed:
-            _end(connection, attempt, now, outcome="handed-back", reason=reason)
+            tally = Tally()
+            _end(connection, attempt, now, tally, outcome="handed-back", reason=reason)
+            tally.write(connection)
         return bool(changed)
 
 
@@ -171,7 +185,10 @@ def lose(engine: Engine, attempt: Attempt, reason: str, now: float, pause_s: flo
         The submission as it is now; `None` when the attempt was not ours any more.
     """
     with writing(engine) as connection:
-        return _lose(connection, attempt, reason, now, pause_s)
+        tally = Tally()
+        changed = _lose(connection, attempt, reason, now, tally, pause_s)
+        tally.write(connection)
+        return changed
 
 
 def lose_expired(engine: Engine, now: float) -> list[Lost]:
@@ -186,17 +203,23 @@ def lose_owned(engine: Engine, owner: str, reason: str, now: float) -> list[Lost
 
 def _lose_all(engine: Engine, now: float, reason: str, which: ColumnElement[bool]) -> list[Lost]:
     with writing(engine) as connection:
-        rows = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.state == "running", which)).mappings()
-        lost = []
+        # In order, as another host may be about the same.
+        running = select(SUBMISSIONS).where(SUBMISSIONS.c.state == "running", which).order_by(SUBMISSIONS.c.id)
+        rows = connection.execute(running).mappings()
+        lost, tally = [], Tally()
         for row in [read(row) for row in rows]:
             attempt = Attempt(submission=row.id, number=row.attempt, owner=row.owner)
-            changed = _lose(connection, attempt, f"{reason}: {row.owner} is gone", now)
+            changed = _lose(connection, attempt, f"{reason}: {row.owner} is gone", now, tally)
             if changed is not None:
                 lost.append(Lost(submission=changed, owner=row.owner))
+                tally.add("leases_lost_total")
+        tally.write(connection)
         return lost
 
 
-def _lose(connection: Connection, attempt: Attempt, reason: str, now: float, pause_s: float = 0.0) -> Submission | None:
+def _lose(  # noqa: PLR0913, PLR0917 - what `lose` was given
+    connection: Connection, attempt: Attempt, reason: str, now: float, tally: Tally, pause_s: float = 0.0
+) -> Submission | None:
     current = one(connection, attempt.submission)
     if current is None:
         return None
@@ -212,9 +235,9 @@ def _lose(connection: Connection, attempt: Attempt, reason: str, now: float, pau
     ).rowcount
     if not changed:
         return None
-    _end(connection, attempt, now, outcome="lost", reason=reason)
+    _end(connection, attempt, now, tally, outcome="lost", reason=reason)
     if values["state"] != "queued":
-        outbox.ended(connection, attempt.submission, values["state"], now)
+        _over(connection, attempt.submission, current.lane, values["state"], now, tally)
     return one(connection, attempt.submission)
 
 
@@ -228,9 +251,25 @@ def _ours(attempt: Attempt) -> tuple[Any, ...]:
     )
 
 
-def _end(  # noqa: PLR0913 - one keyword for each column
-    connection: Connection, attempt: Attempt, now: float, *, outcome: str, reason: str, run: str | None = None
+def _over(  # noqa: PLR0913, PLR0917 - what there is to say
+    connection: Connection, submission: str, lane: str, state: str, now: float, tally: Tally
 ) -> None:
+    """A submission has its final state: whoever wants to know is told."""
+    outbox.ended(connection, submission, state, now)
+    tally.add("submissions_ended_total", state=state, lane=lane)
+
+
+def _end(  # noqa: PLR0913 - one keyword for each column
+    connection: Connection,
+    attempt: Attempt,
+    now: float,
+    tally: Tally,
+    *,
+    outcome: str,
+    reason: str,
+    run: str | None = None,
+) -> None:
+    tally.add("attempts_total", outcome=outcome)
     connection.execute(
         update(ATTEMPTS)
         .where(ATTEMPTS.c.submission == attempt.submission, ATTEMPTS.c.attempt == attempt.number)

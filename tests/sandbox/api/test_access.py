@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 LOWEST = {
     ("GET", "/api/v1/health"): None,
     ("GET", "/api/v1/ready"): None,
+    ("GET", "/api/v1/checks"): "submit",
+    ("GET", "/api/v1/metrics"): "submit",
     ("POST", "/api/v1/submissions"): "submit",
     ("POST", "/api/v1/submissions/batch"): "submit",
     ("POST", "/api/v1/submissions/upload"): "submit",

@@ -19,7 +19,7 @@ from sandbox.submissions.query import depths, get
 from sandbox.submissions.submit import submit
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from sqlalchemy import Engine
 
@@ -29,10 +29,11 @@ LEASE = 30.0
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    made = open_database(f"sqlite:///{tmp_path / 'database.sqlite'}")
+def engine(database_url: str) -> Iterator[Engine]:
+    made = open_database(database_url)
     upgrade(made)
-    return made
+    yield made
+    made.dispose()
 
 
 def _claimed(engine: Engine, owner: str = "here", number: int = 1) -> Attempt:

@@ -1,4 +1,4 @@
-"""Counters that survive whatever happens to processes: rows of the database, added to in the transaction they tell of.
+"""Counters that survive whatever happens to processes: rows, added to in the transaction that they tell of.
 
 A run is a forked process on one of many hosts, and may be killed; what it counted in its memory, or in files of its
 host, would be lost or scattered. Rows are counted with the result or not at all, and every process of the service can
@@ -16,12 +16,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sandbox.database.schema import COUNTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy import Connection
 
 _INSERT: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_LABEL: Final = re.compile(r"[A-Za-z0-9_.+: -]{0,64}")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.+ -]{0,64}")
 
 
 class Tally:
@@ -48,19 +46,26 @@ class Tally:
         self._counted[key] = self._counted.get(key, 0) + value
 
     def write(self, connection: Connection) -> None:
-        """Add everything to the rows, within the caller's transaction; best as its last step, as rows are shared."""
+        """Add everything to the rows: the last step of the caller's transaction, as all processes share these rows."""
+        if not self._counted:
+            return
         # Always in the same order, so that two transactions never wait for each other.
-        for (name, labels), value in sorted(self._counted.items()):
-            made = _INSERT[connection.dialect.name](COUNTERS).values(name=name, labels=labels, value=value)
-            connection.execute(
-                made.on_conflict_do_update(
-                    index_elements=[COUNTERS.c.name, COUNTERS.c.labels],
-                    set_={"value": COUNTERS.c.value + made.excluded.value},
-                )
+        rows = [
+            {"name": name, "labels": labels, "value": value} for (name, labels), value in sorted(self._counted.items())
+        ]
+        made = _INSERT[connection.dialect.name](COUNTERS).values(rows)
+        connection.execute(
+            made.on_conflict_do_update(
+                index_elements=[COUNTERS.c.name, COUNTERS.c.labels],
+                set_={"value": COUNTERS.c.value + made.excluded.value},
             )
+        )
 
 
-def read(connection: Connection) -> Mapping[tuple[str, str], float]:
+def read(connection: Connection) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     """Every counter's value, by name and labels."""
-    rows = connection.execute(select(COUNTERS.c.name, COUNTERS.c.labels, COUNTERS.c.value))
-    return {(name, labels): value for name, labels, value in rows}
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for name, labels, value in connection.execute(select(COUNTERS.c.name, COUNTERS.c.labels, COUNTERS.c.value)):
+        pairs = (part.partition("=") for part in labels.split(",") if part)
+        found.setdefault(name, {})[tuple((key, text.strip('"')) for key, _, text in pairs)] = value
+    return found
