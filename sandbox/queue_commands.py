@@ -71,6 +71,7 @@ def submit(configuration: Configuration, wish: Wish, *, wait: bool, form: Format
 
 def _request(configuration: Configuration, wish: Wish) -> Request:
     from collector.sigma.load import rules_digest
+    from sandbox.evidence import open_evidence
     from sandbox.intake import keep_upload, normalise
     from sandbox.pod.choose import Wanted, check
     from sandbox.queue.work import load_profiles
@@ -87,6 +88,7 @@ def _request(configuration: Configuration, wish: Wish) -> Request:
         package, upload = normalise(wish.package), ""
     else:
         package, upload = keep_upload(wish.package, wish.artefact, configuration.uploads)
+        open_evidence(configuration.evidence).keep_upload(configuration.uploads / upload / package, upload)
     return Request(
         package=package,
         upload=upload,

@@ -132,5 +132,6 @@ def _keep(service: Service, received: Received, wanted: model.Request, key: str 
     if wanted.artefact not in ("auto", identity.kind):
         detail = f"the file is a {identity.kind}, not a {wanted.artefact}; leave `artefact` out"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "artefact", detail)
-    place(received.path, service.configuration.uploads / received.sha256, received.filename)
+    placed = place(received.path, service.configuration.uploads / received.sha256, received.filename)
+    service.evidence.keep_upload(placed, received.sha256)
     return taken(service, msgspec.structs.replace(wanted, package=received.filename, upload=received.sha256), key)

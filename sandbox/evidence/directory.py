@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import secrets
+import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,18 @@ import msgspec
 from collector.bundle import Bundle
 from sandbox.errors import EvidenceError, EvidenceMissingError
 from sandbox.evidence.archive import pack, stored_files
-from sandbox.evidence.store import SEAL, check_run, damage_told, make_seal, occupied, open_sealed, read_seal
+from sandbox.evidence.store import (
+    SEAL,
+    arriving,
+    check_digest,
+    check_run,
+    damage_told,
+    make_seal,
+    no_upload,
+    occupied,
+    open_sealed,
+    read_seal,
+)
 from sandbox.partial import PartialDirectory, sync
 
 if TYPE_CHECKING:
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
     from sandbox.evidence.store import Seal
 
 _INCOMING: Final = ".incoming"
+_UPLOADS: Final = ".uploads"
 _BUNDLE: Final = "bundle"
 _PREFIX: Final = 2
 _SYNCS_AT_ONCE: Final = 16
@@ -93,6 +106,23 @@ class DirectoryStore:
         file.seek(0)
         return file
 
+    def keep_upload(self, file: Path, sha256: str) -> None:
+        """See `EvidenceStore.keep_upload`. On the same file system it takes no further room."""
+        with self._faults_told():
+            target = self._upload(sha256)
+            if not target.exists():
+                with arriving(target) as temporary:
+                    _link_or_copy(file, temporary)
+
+    def fetch_upload(self, sha256: str, target: Path) -> None:
+        """See `EvidenceStore.fetch_upload`."""
+        with self._faults_told():
+            kept = self._upload(sha256)
+            if not kept.exists():
+                raise no_upload(sha256, str(self._root))
+            with arriving(target) as temporary:
+                _link_or_copy(kept, temporary)
+
     def runs(self, after: str = "") -> Iterator[str]:
         """See `EvidenceStore.runs`."""
         with self._faults_told():
@@ -119,6 +149,9 @@ class DirectoryStore:
     def _place(self, run: str) -> Path:
         return self._root / check_run(run)[:_PREFIX] / run
 
+    def _upload(self, sha256: str) -> Path:
+        return self._root / _UPLOADS / check_digest(sha256)[:_PREFIX] / sha256
+
     def _same(self, seal: Seal) -> Seal:
         if self.seal(seal.run) != seal:
             raise occupied(seal.run)
@@ -132,6 +165,14 @@ class DirectoryStore:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             advice = "free some space, or `fumehood store prune`" if full else "make it readable and writable for you"
             raise EvidenceError(f"the evidence store {self._root} fails: {error.strerror}; {advice}") from error
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        # Another file system, or one without links.
+        shutil.copyfile(source, target)
 
 
 def _copy(bundle: Bundle, target: Path) -> None:

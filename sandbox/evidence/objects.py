@@ -19,7 +19,18 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from collector.bundle import Bundle
 from sandbox.errors import EvidenceError, EvidenceMissingError
 from sandbox.evidence.archive import CHUNK, pack, unpack
-from sandbox.evidence.store import check_run, damage_told, damaged, make_seal, occupied, open_sealed, read_seal
+from sandbox.evidence.store import (
+    arriving,
+    check_digest,
+    check_run,
+    damage_told,
+    damaged,
+    make_seal,
+    no_upload,
+    occupied,
+    open_sealed,
+    read_seal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +98,22 @@ class ObjectsStore:
         """See `EvidenceStore.archive`. It is kept as this file."""
         return self._fetched(self.seal(run))
 
+    def keep_upload(self, file: Path, sha256: str) -> None:
+        """See `EvidenceStore.keep_upload`."""
+        with self._faults_told(), file.open("rb") as stream:
+            obstore.put(self._objects, _upload(sha256), stream)
+
+    def fetch_upload(self, sha256: str, target: Path) -> None:
+        """See `EvidenceStore.fetch_upload`."""
+        with self._faults_told():
+            try:
+                answer = obstore.get(self._objects, _upload(sha256))
+            except FileNotFoundError:
+                raise no_upload(sha256, self._where) from None
+            with arriving(target) as temporary, temporary.open("xb") as file:
+                for piece in answer.stream(min_chunk_size=CHUNK):
+                    file.write(piece)
+
     def runs(self, after: str = "") -> Iterator[str]:
         """See `EvidenceStore.runs`."""
         with self._faults_told():
@@ -145,3 +172,7 @@ def _archive(seal: Seal) -> str:
 
 def _sealed(run: str) -> str:
     return f"{_SEALED}{run}.json"
+
+
+def _upload(sha256: str) -> str:
+    return f"uploads/{check_digest(sha256)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -11,7 +12,7 @@ import msgspec
 
 from collector.bundle import MANIFEST, Bundle
 from collector.errors import BundleError
-from sandbox.errors import EvidenceDamagedError, EvidenceError, UsageError
+from sandbox.errors import EvidenceDamagedError, EvidenceError, EvidenceMissingError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 SEAL: Final = "seal.json"
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 _RUN: Final = re.compile("[0-9a-z]{8,32}")
 _MAX_SEAL: Final = 64 * 1024
 
@@ -79,6 +81,18 @@ class EvidenceStore(Protocol):
         """
         ...
 
+    def keep_upload(self, file: Path, sha256: str) -> None:
+        """Keep an artefact that somebody sent, by its digest, so that every host can run it."""
+        ...
+
+    def fetch_upload(self, sha256: str, target: Path) -> None:
+        """Write such an artefact to a file, whole or not at all. Its content is not verified: whoever runs it does.
+
+        Raises:
+            EvidenceMissingError: No such artefact is kept.
+        """
+        ...
+
     def runs(self, after: str = "") -> Iterator[str]:
         """Ids of all runs whose evidence is here, in order; only those that come after `after`."""
         ...
@@ -112,6 +126,34 @@ def read_seal(content: bytes, run: str) -> Seal:
     if seal.run != run:
         raise damaged(run, f"its seal is of the run {seal.run[:40]!a}")
     return seal
+
+
+def check_digest(sha256: str) -> str:
+    """A digest, when it is one: it becomes part of paths.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not _DIGEST.fullmatch(sha256):
+        raise UsageError(f"{sha256[:70]!a} is no sha256 in hexadecimal digits")
+    return sha256
+
+
+@contextmanager
+def arriving(target: Path) -> Iterator[Path]:
+    """A new file beside `target`, which becomes it when nothing went wrong."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = target.with_name(f".incoming-{secrets.token_hex(8)}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def no_upload(sha256: str, where: str) -> EvidenceMissingError:
+    """The error for an artefact that is not kept."""
+    return EvidenceMissingError(f"the upload {sha256} is not kept in {where}; submit the file again")
 
 
 def make_seal(bundle: Bundle, archive_sha256: str = "") -> Seal:

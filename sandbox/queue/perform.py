@@ -37,6 +37,7 @@ from sandbox.submissions.query import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from collector.report import Report
     from sandbox.intake import Artefact
@@ -109,13 +110,11 @@ def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbea
     if profile is None:
         raise _NotOurFaultError(f"this worker has no profile {row.profile!r}; name it in its configuration")
     job = Job(
-        package=str(work.configuration.uploads / row.upload / row.package) if row.upload else row.package,
+        package=str(_upload(work, row)) if row.upload else row.package,
         artefact=row.artefact,
         profile=profile,
         pod=Wanted(pod=row.pod, runtime=row.runtime),
     )
-    if row.upload and not (work.configuration.uploads / row.upload / row.package).exists():
-        raise _NotOurFaultError(f"the upload {row.upload} is not on this host; is its directory shared by all hosts?")
     asked = Asked(to_stop=heartbeat.asks_to_stop, about=lambda artefact: _look_again(work, row, profile, artefact))
     with _scratch(work) as settings:
         bundle = Bundle.open(run(job, settings, progress, lambda: None, asked))
@@ -124,6 +123,14 @@ def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbea
         work.evidence.put(bundle.path)
         progress.step("analysing the evidence")
         return analyse(bundle, work.rules)
+
+
+def _upload(work: Work, row: Submission) -> Path:
+    """The file that was uploaded, fetched to this host if it came to another."""
+    path = work.configuration.uploads / row.upload / row.package
+    if not path.exists():
+        work.evidence.fetch_upload(row.upload, path)
+    return path
 
 
 @contextmanager

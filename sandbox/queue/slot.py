@@ -122,11 +122,15 @@ class Slot(Worker):
         if free < wanted:
             _log.warning("no room for evidence; waiting", free_mb=free, wanted_mb=wanted)
             return ()
+        return self._order.lanes(self._paused())
+
+    def _paused(self) -> frozenset[Lane]:
+        """The lanes that are paused; all of them while the database is away."""
         try:
-            return self._order.lanes(lanes.paused(self._work.engine))
+            return frozenset(lanes.paused(self._work.engine))
         except DBAPIError as error:
             _log.warning("the database does not answer; waiting", error=str(error.orig))
-            return ()
+            return frozenset(LANES)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Claim what the job names, and run it in a process of its own; see to it that the row is ended or given up."""
@@ -135,6 +139,10 @@ class Slot(Worker):
         self._state = WorkerStatus.BUSY
         if job.refusal:
             self._refuse(job, lane_of(queue.name))
+            return
+        if lane_of(queue.name) in self._paused():
+            # Since this slot began to wait; its row is queued again when the lane goes on.
+            self._drop(job)
             return
         attempt = Attempt(submission=job.submission, number=job.attempt, owner=self.name)
         plan = self._work.configuration.queue

@@ -258,3 +258,25 @@ def test_evidence_is_for_its_owner_alone(tmp_path: Path) -> None:
     run = open_evidence(str(tmp_path / "evidence")).put(GOLDEN / "pth-beacon").run
     assert (tmp_path / "evidence" / run[:2] / run).stat().st_mode & 0o077 == 0
     shutil.rmtree(tmp_path / "evidence")
+
+
+def test_an_upload_is_kept_for_all_hosts(store: EvidenceStore, tmp_path: Path) -> None:
+    file = tmp_path / "thing.whl"
+    file.write_bytes(b"wheel")
+    digest = hashlib.sha256(b"wheel").hexdigest()
+    for _ in range(2):
+        store.keep_upload(file, digest)
+    file.unlink()
+    target = tmp_path / "elsewhere" / "thing-1.0-py3-none-any.whl"
+    store.fetch_upload(digest, target)
+    assert target.read_bytes() == b"wheel"
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert list(store.runs()) == []
+
+
+def test_an_upload_that_is_not_kept_is_told(store: EvidenceStore, tmp_path: Path) -> None:
+    with pytest.raises(EvidenceMissingError, match="submit the file again"):
+        store.fetch_upload("0" * 64, tmp_path / "x.whl")
+    with pytest.raises(UsageError):
+        store.fetch_upload("../../etc/passwd", tmp_path / "x.whl")
+    assert list(tmp_path.glob("x*")) == []

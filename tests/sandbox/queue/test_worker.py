@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING
 
@@ -195,3 +196,11 @@ def test_a_paused_lane_waits(embedded: Service) -> None:
     assert "index is down" in embedded.fumehood("queue", "status").stdout
     embedded.fumehood("queue", "resume", "sweep")
     assert embedded.ended(swept).state == "done"
+
+
+def test_an_upload_that_came_to_another_host_is_fetched(embedded: Service) -> None:
+    submitted = embedded.fumehood("submit", str(embedded.wheel()))
+    assert submitted.returncode == 0, submitted.stderr
+    shutil.rmtree(embedded.configuration.uploads)
+    embedded.start_worker()
+    assert embedded.ended(submitted.stdout.strip()).state == "done"
