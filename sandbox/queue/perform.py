@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
-from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from collector.analyse import analyse
@@ -21,7 +20,6 @@ from collector.bundle import Bundle
 from collector.store import rows
 from sandbox.database import writing
 from sandbox.database.counters import Tally
-from sandbox.database.schema import SUBMISSIONS
 from sandbox.errors import IntakeError, SandboxError, UnavailableError
 from sandbox.observability.measures import measure
 from sandbox.partial import PartialDirectory
@@ -31,9 +29,8 @@ from sandbox.queue.progress import Heartbeat, RowProgress
 from sandbox.queue.work import runs_directory
 from sandbox.run import Asked, Job, run
 from sandbox.settings import Settings
-from sandbox.submissions import attempts
+from sandbox.submissions import attempts, query
 from sandbox.submissions.attempts import Result
-from sandbox.submissions.query import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,32 +164,11 @@ def _look_again(work: Work, row: Submission, profile: Profile, artefact: Artefac
     """
     if row.upload and artefact.sha256 != row.upload:
         raise _NotOurFaultError(f"the file of the upload {row.upload} has other content now; submit it again")
-    # What stands for nothing is forced, or a second chance: it is wanted again.
-    if row.standing is None:
-        return
-    table = SUBMISSIONS.c
-    with work.engine.connect() as connection:
-        found = (
-            connection.execute(
-                select(SUBMISSIONS)
-                .where(
-                    table.sha256 == artefact.sha256,
-                    table.profile_sha256 == profile.sha256,
-                    table.rules_sha256 == work.rules.digest,
-                    table.pod == row.pod,
-                    table.runtime == row.runtime,
-                    table.state == "done",
-                    table.standing.is_not(None),
-                    table.id != row.id,
-                )
-                .order_by(table.ended.desc())
-                .limit(1)
-            )
-            .mappings()
-            .first()
-        )
-    if found:
-        raise _AnsweredError(read(found))
+    # Only to save work: when the database does not answer now, it is done.
+    with suppress(DBAPIError):
+        earlier = query.same_artefact(work.engine, row, artefact.sha256, profile.sha256, work.rules.digest)
+        if earlier is not None:
+            raise _AnsweredError(earlier)
 
 
 def _result(row: Submission, report: Report) -> Result:
@@ -245,7 +221,10 @@ def _try_to_commit(work: Work, attempt: Attempt, report: Report | None, result: 
 def _give_up(work: Work, attempt: Attempt, reason: str, error: Exception | None = None) -> None:
     pause = min(work.configuration.queue.retry_seconds * 2 ** (attempt.number - 1), _LONGEST_PAUSE_S)
     _log.warning("attempt fails", reason=reason, exc_info=error if not isinstance(error, SandboxError) else None)
-    attempts.lose(work.engine, attempt, reason, time.time(), pause)
+    try:
+        attempts.lose(work.engine, attempt, reason, time.time(), pause)
+    except DBAPIError as absent:
+        _log.warning("the database does not answer; the lease runs out instead", error=str(absent.orig))
 
 
 def _reason(error: Exception) -> str:

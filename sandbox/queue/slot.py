@@ -23,6 +23,7 @@ import structlog
 from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException
 from rq.worker import Worker, WorkerStatus
 from sqlalchemy.exc import DBAPIError
 
@@ -214,6 +215,20 @@ class Slot(Worker):
         # The parent's connections are the parent's.
         self._work.engine.dispose(close=False)
         super().main_work_horse(job, queue)
+
+    def perform_job(self, job: Job, queue: Queue, execution: Any) -> bool:  # noqa: ANN401 - RQ's signature
+        """Run it, in its own process; then clear away what RQ keeps of it.
+
+        RQ's own way of ending a job fails when Redis has forgotten the job meanwhile, or does not answer.
+        """
+        del queue
+        with self.death_penalty_class(job.timeout or self._longest_s, JobTimeoutException, job_id=job.id):
+            job.perform()
+        with contextlib.suppress(RedisError), self.connection.pipeline() as pipeline:
+            self.cleanup_execution(job, pipeline=pipeline, execution=execution)
+            pipeline.delete(job.key)
+            pipeline.execute()
+        return True
 
     def wait_for_horse(self) -> tuple[Any, Any, Any]:
         """Wait for the run's process, and keep how it ended."""

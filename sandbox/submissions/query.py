@@ -43,6 +43,33 @@ def one(connection: Connection, identifier: str) -> Submission | None:
     return read(row) if row else None
 
 
+def same_artefact(
+    engine: Engine, row: Submission, sha256: str, profile_sha256: str, rules_sha256: str
+) -> Submission | None:
+    """The submission that was done before with what this one turns out to be, under another name perhaps.
+
+    None also for a submission that stands for nothing: it was forced, or is a second chance, and is wanted again.
+    """
+    if row.standing is None:
+        return None
+    table = SUBMISSIONS.c
+    same = (
+        table.sha256 == sha256,
+        table.profile_sha256 == profile_sha256,
+        table.rules_sha256 == rules_sha256,
+        table.pod == row.pod,
+        table.runtime == row.runtime,
+    )
+    answers = (table.state == "done", table.standing.is_not(None), table.id != row.id)
+    with engine.connect() as connection:
+        found = (
+            connection.execute(select(SUBMISSIONS).where(*same, *answers).order_by(table.ended.desc()).limit(1))
+            .mappings()
+            .first()
+        )
+    return read(found) if found else None
+
+
 def depths(engine: Engine) -> dict[Lane, Depth]:
     """What waits and what runs, by lane."""
     table = SUBMISSIONS.c

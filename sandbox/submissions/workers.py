@@ -11,7 +11,7 @@ from sandbox.database import writing
 from sandbox.database.schema import WORKERS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 GONE_S: Final = 60
 """A worker that was not seen for so long is gone."""
@@ -33,8 +33,12 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
 def register(engine: Engine, worker: WorkerRow) -> None:
     """Enter a worker."""
     with writing(engine) as connection:
-        connection.execute(delete(WORKERS).where(WORKERS.c.seen < worker.started - _FORGOTTEN_S))
-        connection.execute(insert(WORKERS), msgspec.structs.asdict(worker))
+        _enter(connection, worker)
+
+
+def _enter(connection: Connection, worker: WorkerRow) -> None:
+    connection.execute(delete(WORKERS).where(WORKERS.c.seen < worker.seen - _FORGOTTEN_S))
+    connection.execute(insert(WORKERS), msgspec.structs.asdict(worker))
 
 
 def seen(engine: Engine, worker: WorkerRow, now: float) -> bool:
@@ -44,7 +48,7 @@ def seen(engine: Engine, worker: WorkerRow, now: float) -> bool:
             update(WORKERS).where(WORKERS.c.name == worker.name).values(seen=now).returning(WORKERS.c.draining)
         ).first()
         if row is None:
-            connection.execute(insert(WORKERS), msgspec.structs.asdict(msgspec.structs.replace(worker, seen=now)))
+            _enter(connection, msgspec.structs.replace(worker, seen=now))
             return False
         return bool(row[0])
 

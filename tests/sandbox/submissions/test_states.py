@@ -15,7 +15,7 @@ from sandbox.errors import LaneFullError
 from sandbox.submissions import attempts, control
 from sandbox.submissions.attempts import Attempt, Result
 from sandbox.submissions.model import Request
-from sandbox.submissions.query import depths, get
+from sandbox.submissions.query import depths, get, same_artefact
 from sandbox.submissions.submit import submit
 
 if TYPE_CHECKING:
@@ -81,6 +81,22 @@ def test_force_runs_again_and_then_answers_for_the_work(engine: Engine) -> None:
     attempts.claim(engine, again, NOW + 12, LEASE)
     assert _finish(engine, again, done)
     assert submit(engine, REQUEST, NOW + 13).submission.id == forced.submission.id
+
+
+def test_what_turns_out_to_be_the_same_artefact_was_done_before(engine: Engine) -> None:
+    first = _claimed(engine)
+    assert _finish(engine, first, Result(state="done", run="1", sha256="e" * 64, verdict="clean"))
+    newest = submit(engine, msgspec.structs.replace(REQUEST, package="pkg:pypi/thing"), NOW + 20).submission
+    forced = submit(engine, msgspec.structs.replace(REQUEST, force=True), NOW + 20).submission
+    docker = submit(engine, msgspec.structs.replace(REQUEST, pod="docker"), NOW + 20).submission
+    same = ("e" * 64, REQUEST.profile_sha256, REQUEST.rules_sha256)
+    found = same_artefact(engine, newest, *same)
+    assert found
+    assert (found.id, found.run) == (first.submission, "1")
+    assert same_artefact(engine, forced, *same) is None
+    assert same_artefact(engine, docker, *same) is None
+    assert same_artefact(engine, newest, "f" * 64, *same[1:]) is None
+    assert same_artefact(engine, newest, *same[:2], "c" * 64) is None
 
 
 def test_a_repeated_idempotency_key_gives_the_same_answer(engine: Engine) -> None:
