@@ -54,19 +54,19 @@ def test_what_cannot_be_run_fails_with_the_reason_and_is_not_tried_again(embedde
     assert done.stdout.startswith("failed: 'bad-1.0-py3-none-any.whl': it is not a whole zip")
 
 
-def test_a_killed_run_is_tried_again_at_once(service: Service) -> None:
-    worker = service.start_worker()
-    identifier = service.submit(waits=True)
-    enqueue(service.redis, [service.row(identifier)])
-    service.running(identifier, "import")
+def test_a_killed_run_is_tried_again_at_once(embedded: Service) -> None:
+    worker = embedded.start_worker()
+    identifier = embedded.submit(waits=True)
+    enqueue(embedded.redis, [embedded.row(identifier)])
+    embedded.running(identifier, "import")
     slot, run = run_of(worker)
     pod = [process.pid for process in run.children(recursive=True)]
     assert pod
     run.kill()
-    service.wait(lambda: service.row(identifier).attempt == 2, "a second attempt")
-    service.wait(lambda: _gone(pod), "the end of the killed run's pod")
+    embedded.wait(lambda: embedded.row(identifier).attempt == 2, "a second attempt")
+    embedded.wait(lambda: _gone(pod), "the end of the killed run's pod")
     assert slot.is_running()
-    assert attempts_of(service.engine, identifier)[0].reason == "its process ended (signal 9)"
+    assert attempts_of(embedded.engine, identifier)[0].reason == "its process ended (signal 9)"
 
 
 def test_a_killed_slot_takes_its_run_with_it_and_is_started_again(embedded: Service) -> None:
@@ -144,15 +144,15 @@ def test_a_drained_worker_ends(embedded: Service) -> None:
     assert embedded.fumehood("worker", "list").stdout == ""
 
 
-def test_a_running_submission_is_cancelled(service: Service) -> None:
-    service.start_worker()
-    identifier = service.submit(waits=True)
-    enqueue(service.redis, [service.row(identifier)])
-    service.running(identifier, "import")
-    assert service.fumehood("queue", "cancel", identifier, "--reason", "not needed").returncode == 0
-    row = service.ended(identifier)
+def test_a_running_submission_is_cancelled(embedded: Service) -> None:
+    embedded.start_worker()
+    identifier = embedded.submit(waits=True)
+    enqueue(embedded.redis, [embedded.row(identifier)])
+    embedded.running(identifier, "import")
+    assert embedded.fumehood("queue", "cancel", identifier, "--reason", "not needed").returncode == 0
+    row = embedded.ended(identifier)
     assert (row.state, row.run) == ("cancelled", None)
-    assert list((service.configuration.data / "evidence").glob("*.partial")) == []
+    assert list((embedded.configuration.data / "evidence").glob("*.partial")) == []
 
 
 def test_an_escalation_behind_many_sweeps_starts_next(embedded: Service) -> None:
@@ -180,10 +180,10 @@ def test_a_foreign_job_is_refused_and_counted_and_the_worker_goes_on(embedded: S
     assert embedded.log().count("a job that is none of ours was refused") == 2
 
 
-def test_rows_that_redis_forgot_are_queued_again(service: Service) -> None:
-    identifier = service.submit()
-    service.start_worker()
-    assert service.ended(identifier).state == "done"
+def test_rows_that_redis_forgot_are_queued_again(embedded: Service) -> None:
+    identifier = embedded.submit()
+    embedded.start_worker()
+    assert embedded.ended(identifier).state == "done"
 
 
 def test_a_paused_lane_waits(embedded: Service) -> None:
