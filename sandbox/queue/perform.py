@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from collector.analyse import analyse
 from collector.bundle import Bundle
-from collector.store import rows
+from collector.store.rows import rows
 from sandbox.database import writing
 from sandbox.database.counters import Tally
 from sandbox.errors import IntakeError, SandboxError, UnavailableError
@@ -29,6 +29,7 @@ from sandbox.queue.progress import Heartbeat, RowProgress
 from sandbox.queue.work import runs_directory
 from sandbox.run import Asked, Job, run
 from sandbox.settings import Settings
+from sandbox.store.record import record
 from sandbox.submissions import attempts, query
 from sandbox.submissions.attempts import Result
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.report import Report
+    from sandbox.evidence import Seal
     from sandbox.intake import Artefact
     from sandbox.profile import Profile
     from sandbox.queue.work import Work
@@ -65,6 +67,13 @@ class _AnsweredError(SandboxError):
         self.earlier = earlier
 
 
+class _Made(NamedTuple):
+    """What a run left: explained, and stored."""
+
+    report: Report
+    seal: Seal
+
+
 def perform(work: Work, row: Submission, attempt: Attempt) -> None:
     """Make a claimed attempt, and end it: with a result, or given up for another.
 
@@ -79,10 +88,10 @@ def perform(work: Work, row: Submission, attempt: Attempt) -> None:
         Heartbeat(work.engine, attempt, work.configuration.queue, progress) as heartbeat,
     ):
         _log.info("attempt begins", package=row.package, profile=row.profile)
-        report: Report | None = None
+        made: _Made | None = None
         try:
-            report = _run(work, row, progress, heartbeat)
-            result = _result(row, report)
+            made = _run(work, row, progress, heartbeat)
+            result = _result(row, made.report)
         except _AnsweredError as answered:
             earlier = answered.earlier
             result = Result(
@@ -99,10 +108,10 @@ def perform(work: Work, row: Submission, attempt: Attempt) -> None:
             _give_up(work, attempt, _reason(error), error)
             return
         result = msgspec.structs.replace(result, progress=progress.told())
-        _commit(work, attempt, report, result)
+        _commit(work, attempt, made, result)
 
 
-def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbeat) -> Report:
+def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbeat) -> _Made:
     profile = work.profiles.get(row.profile)
     if profile is None:
         raise _NotOurFaultError(f"this worker has no profile {row.profile!r}; name it in its configuration")
@@ -117,9 +126,9 @@ def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbea
         bundle = Bundle.open(run(job, settings, progress, lambda: None, asked))
         _check_whole(bundle, heartbeat)
         progress.step("storing the evidence")
-        work.evidence.put(bundle.path)
+        seal = work.evidence.put(bundle.path)
         progress.step("analysing the evidence")
-        return analyse(bundle, work.rules)
+        return _Made(report=analyse(bundle, work.rules), seal=seal)
 
 
 def _upload(work: Work, row: Submission) -> Path:
@@ -190,11 +199,11 @@ def _result(row: Submission, report: Report) -> Result:
     )
 
 
-def _commit(work: Work, attempt: Attempt, report: Report | None, result: Result) -> None:
+def _commit(work: Work, attempt: Attempt, made: _Made | None, result: Result) -> None:
     """Write the run's rows and the result together; a database that is away is waited for."""
     for pause in (*_COMMIT_PAUSES, None):
         try:
-            counts = _try_to_commit(work, attempt, report, result)
+            counts = _try_to_commit(work, attempt, made, result)
         except DBAPIError as error:
             if pause is None:
                 raise
@@ -205,15 +214,15 @@ def _commit(work: Work, attempt: Attempt, report: Report | None, result: Result)
             return
 
 
-def _try_to_commit(work: Work, attempt: Attempt, report: Report | None, result: Result) -> bool:
+def _try_to_commit(work: Work, attempt: Attempt, made: _Made | None, result: Result) -> bool:
     now = time.time()
     with writing(work.engine) as connection:
-        if report is not None:
-            rows.write(connection, rows.rows(report))
+        if made is not None:
+            record(connection, rows(made.report), made.seal)
         tally = Tally()
         counts = attempts.finish(connection, attempt, result, now, tally)
-        if counts and report is not None:
-            measure(tally, report)
+        if counts and made is not None:
+            measure(tally, made.report)
         tally.write(connection)
         return counts
 
