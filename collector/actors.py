@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from collector.aliases import with_true_names
+from collector.allowance import Allowance
 from collector.compilers import is_compiler, is_compiling, is_preload
 from collector.events import (
     AnyEvent,
@@ -58,6 +59,8 @@ _TOOLS: Final = frozenset({"/usr/bin/lsb_release", "/usr/bin/uname", "/bin/uname
 """What pip asks about the machine for its User-Agent header."""
 _MODULES: Final = (".py", ".pyc", ".so", ".pth")
 _FIXED: Final = ("/usr/", "/opt/", "/etc/", "/lib", "/proc/", "/sys/", "/dev/")
+_MOST_WROTE: Final = 1 << 16
+"""Modules of one installer that are remembered. When it opens another one, it is trusted no more."""
 _OPENED: Final = (FileRead, FileWrite, FileRename, FileLink)
 _INTRUSIONS: Final = frozenset({"ptrace", "process_vm_writev", "/proc/mem"})
 _BUILDING: Final = frozenset({"dependencies", "install"})
@@ -114,7 +117,7 @@ class Attribution:
         """The environment's own interpreter was changed: it is trusted no more, whatever it is run with."""
 
     def actor(self, pid: int, ts: float) -> str:
-        """Name who a process acted for at a moment that has been attributed already."""
+        """Name who a process acted for at a moment that has been attributed already: the installer, or another."""
         times, actors = self._history.get(pid, ([], []))
         at = bisect_right(times, ts)
         return actors[at - 1] if at else TARGET
@@ -153,6 +156,8 @@ class Attribution:
         if before is standing or before == standing:
             return
         self._standings[pid] = standing
+        if standing.actor != INSTALLER and pid not in self._history:
+            return
         times, actors = self._history.setdefault(pid, ([], []))
         times.append(max(ts, times[-1]) if times else ts)
         actors.append(standing.actor)
@@ -253,7 +258,9 @@ class Attribution:
         if event.errno or not isinstance(event, _OPENED) or not event.path.endswith(_MODULES):
             return standing
         if not isinstance(event, FileRead):
-            self._wrote.setdefault(event.pid, set()).add(event.path)
+            wrote = self._wrote.setdefault(event.pid, set())
+            if len(wrote) < _MOST_WROTE:
+                wrote.add(event.path)
             return standing
         if event.path.startswith(_FIXED) or event.path in self._wrote.get(event.pid, ()):
             return standing
@@ -289,20 +296,24 @@ class Attribution:
         return path.startswith((f"{self._venv}/bin/python", f"{self._venv}/lib64"))
 
 
-def attribute(events: Iterable[AnyEvent], processes: ProcessTable, manifest: Manifest) -> Iterator[AnyEvent]:
+def attribute(
+    events: Iterable[AnyEvent], processes: ProcessTable, manifest: Manifest, allowance: Allowance | None = None
+) -> Iterator[AnyEvent]:
     """Fill in the actors of a run's events, and how the programs came to be that were executed.
 
     Args:
         events: All events of the run in order of time.
         processes: Its processes.
         manifest: Its manifest.
+        allowance: How many names and programs are followed.
 
     Returns:
         The events in the same order.
     """
+    allowance = allowance or Allowance()
     attribution = Attribution(processes, manifest)
-    origins = Origins(processes, attribution.actor)
-    for event in with_true_names(events, manifest.home):
+    origins = Origins(processes, attribution.actor, allowance)
+    for event in with_true_names(events, manifest.home, allowance):
         attributed = attribution.attributed(event)
         # A file that is read says nothing of where a program came from.
         yield attributed if isinstance(attributed, FileRead) else origins.explained(attributed)

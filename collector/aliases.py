@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from collector.allowance import Allowance
 from collector.events import AnyEvent, FileLink, FileRead, FileRename
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class _Alias(NamedTuple):
 class _Names:
     """Which old names stand behind new ones."""
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, allowance: Allowance) -> None:
+        self._allowance = allowance
         self._home = f"{home}/"
         self._own = tuple(f"{home}/{name}" for name in _OWN)
         self._aliases: dict[str, _Alias] = {}
@@ -53,10 +55,14 @@ class _Names:
         else:
             self._count += 1
             if isinstance(event, FileRename):
-                self._aliases.pop(old, None)
-        self._aliases.pop(new, None)
-        if true != new and self._is_followed(true):
+                self._pop(old)
+        self._pop(new)
+        if true != new and self._is_followed(true) and self._allowance.takes("renamed files"):
             self._aliases[new] = _Alias(true, self._count)
+
+    def _pop(self, path: str) -> None:
+        if self._aliases.pop(path, None) is not None:
+            self._allowance.release("renamed files")
 
     def _is_followed(self, path: str) -> bool:
         return path.startswith(self._home) and not path.startswith(self._own)
@@ -85,14 +91,15 @@ class _Names:
         return None
 
 
-def with_true_names(events: Iterable[AnyEvent], home: str) -> Iterator[AnyEvent]:
+def with_true_names(events: Iterable[AnyEvent], home: str, allowance: Allowance | None = None) -> Iterator[AnyEvent]:
     """Yield the events, and after each read of a file that was renamed or linked the same read under its first name.
 
     Args:
         events: Those of a run in order of time.
         home: Its home directory; only files below it are followed.
+        allowance: How many of these.
     """
-    names = _Names(home)
+    names = _Names(home, allowance or Allowance())
     for event in events:
         yield event
         if isinstance(event, FileRead):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
@@ -17,7 +18,7 @@ from collector.events import AnyEvent, FileDropped, FileLink, FileRename, FileWr
 from collector.magic import kind_of_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from collector.bait import BaitScanner
 
@@ -25,6 +26,7 @@ DROPPED: Final = "dropped.jsonl.zst"
 _LAST_PHASE: Final = "linger"
 _MAX_RECORDS: Final = 100_000
 """A pod writes a tenth of it at most."""
+_WRITING: Final = (FileWrite, FileRename, FileLink)
 _Path: TypeAlias = Annotated[str, msgspec.Meta(max_length=4096)]
 """What no pod writes longer is not read longer."""
 
@@ -125,7 +127,7 @@ def read(lines: Iterable[bytes], events: Sequence[AnyEvent], scanner: BaitScanne
             records.append((number, _DECODER.decode(line)))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             unparsed += 1
-    writers = _Writers(events)
+    writers = _Writers(events, {record.path for _, record in records if not isinstance(record, LeftEnd)})
     end = next((record for _, record in records[-1:] if isinstance(record, LeftEnd)), None)
     ts = max(end.ts if end else 0.0, events[-1].ts if events else 0.0)
     found = [_event(record, number, ts, writers, scanner) for number, record in records]
@@ -191,16 +193,19 @@ def _event(record: Left, number: int, ts: float, writers: _Writers, scanner: Bai
 
 
 class _Writers:
-    """Who wrote, renamed or linked a path last."""
+    """Who wrote, renamed or linked the paths that were left last."""
 
-    def __init__(self, events: Iterable[AnyEvent]) -> None:
+    def __init__(self, events: Iterable[AnyEvent], left: Collection[str]) -> None:
+        ordered = sorted(left)
         self._last: dict[str, FileWrite | FileRename | FileLink] = {}
         self._moved: dict[str, FileRename] = {}
         for event in events:
-            if isinstance(event, FileWrite | FileRename | FileLink) and not event.errno:
+            if not isinstance(event, _WRITING) or event.errno:
+                continue
+            if event.path in left:
                 self._last[event.path] = event
-                if isinstance(event, FileRename):
-                    self._moved[event.path] = event
+            if isinstance(event, FileRename) and _is_above(event.path, ordered):
+                self._moved[event.path] = event
 
     def last(self, path: str) -> FileWrite | FileRename | FileLink | None:
         """The last of these events of a path, or of a directory above it that was renamed; None when there is none."""
@@ -212,3 +217,10 @@ class _Writers:
             if (moved := self._moved.get(path)) is not None:
                 return moved
         return None
+
+
+def _is_above(directory: str, ordered: Sequence[str]) -> bool:
+    """Whether one of the paths, which are in order, is below a directory."""
+    below = f"{directory}/"
+    at = bisect_left(ordered, below)
+    return at < len(ordered) and ordered[at].startswith(below)

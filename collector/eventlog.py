@@ -18,6 +18,7 @@ import msgspec
 import zstandard
 
 from collector.events import AnyEvent
+from collector.spill import Spill
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,10 +27,12 @@ KEPT: Final = 1 << 15
 """Events of a log that are kept as they are: a usual run has fewer."""
 _PACK: Final = 1 << 12
 """Events packed together."""
+_LATE: Final = 1 << 8
+"""The same of events that came late: many runs of these may have to be open at one time."""
 _RUN: Final = 1 << 13
 """Events put in order together."""
-_PLAIN: Final = 2
-"""Runs of a trace that are kept as they are: a usual trace has no more."""
+_PLAIN: Final = 1
+"""Runs of a trace that are kept as they are: many traces have no more."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(list[AnyEvent])
 _MOMENT: Final = attrgetter("ts")
@@ -41,14 +44,14 @@ class _Pack:
 
     __slots__ = ("_packed", "_plain")
 
-    def __init__(self, events: list[AnyEvent], *, plain: bool = False) -> None:
-        self._plain: list[AnyEvent] | None = events if plain else None
-        if plain:
+    def __init__(self, events: list[AnyEvent], spill: Spill | None = None) -> None:
+        self._plain: list[AnyEvent] | None = events if spill is None else None
+        if spill is None:
             return
         try:
             packed = zstandard.ZstdCompressor(level=1).compress(_ENCODER.encode(events))
             # A copy: what `compress` gives has the room of the worst case behind it.
-            self._packed = bytes(memoryview(packed))
+            self._packed = spill.put(bytes(memoryview(packed)))
         except (UnicodeEncodeError, OverflowError):
             # Half a surrogate pair, or a number that is longer than any of strace's.
             self._plain = events
@@ -57,7 +60,7 @@ class _Pack:
         """The events, made anew."""
         if self._plain is not None:
             return self._plain
-        return _DECODER.decode(zstandard.ZstdDecompressor().decompress(self._packed))
+        return _DECODER.decode(zstandard.ZstdDecompressor().decompress(self._packed.read()))
 
 
 class _Run(NamedTuple):
@@ -68,9 +71,8 @@ class _Run(NamedTuple):
     packs: list[_Pack]
 
     @classmethod
-    def of(cls, events: list[AnyEvent], *, plain: bool = False) -> _Run:
-        packs = [_Pack(events[at : at + _PACK], plain=plain) for at in range(0, len(events), _PACK)]
-        return cls(events[0].ts, packs)
+    def of(cls, events: list[AnyEvent], pack: int, spill: Spill | None = None) -> _Run:
+        return cls(events[0].ts, [_Pack(events[at : at + pack], spill) for at in range(0, len(events), pack)])
 
 
 class EventLog(Sequence[AnyEvent]):
@@ -86,6 +88,7 @@ class EventLog(Sequence[AnyEvent]):
         self._most = kept
         self._kept: list[AnyEvent] = []
         self._packs: list[_Pack] = []
+        self._spill = Spill()
         self._last: list[AnyEvent] = []
         # Whoever asks for events by their place asks for neighbours.
         self._unpacked = lru_cache(4)(lambda number: self._packs[number].events())
@@ -98,7 +101,7 @@ class EventLog(Sequence[AnyEvent]):
         while more := list(islice(left, _PACK - len(self._last))):
             self._last += more
             if len(self._last) == _PACK:
-                self._packs.append(_Pack(self._last))
+                self._packs.append(_Pack(self._last, self._spill))
                 self._last = []
 
     def __eq__(self, other: object) -> bool:
@@ -134,21 +137,26 @@ class EventLog(Sequence[AnyEvent]):
 class Ordering:
     """Puts the events of a trace, which come nearly in order, in order of time and of line."""
 
-    def __init__(self, *, run: int = _RUN) -> None:
+    def __init__(self, *, run: int = _RUN, pack: int = _PACK, late: int = _LATE) -> None:
         """Begin.
 
         Args:
-            run: How many events are put in order, and packed, together.
+            run: How many events are put in order together.
+            pack: How many are packed together.
+            late: How many of those that came late are.
         """
         self.pending: list[AnyEvent] = []
         """The latest events, in any order. New ones are added here."""
         self.run = run
         """At so many of them it is time to `settle`."""
+        self._pack = pack
+        self._late_pack = late
         self._until = -math.inf
         """Moment of the last event that was settled in time."""
         self._late: list[AnyEvent] = []
         """Events from before it: of calls that returned late. Among others they would make runs overlap."""
         self._runs: list[_Run] = []
+        self._spill = Spill()
 
     def settle(self) -> None:
         """Put in order and pack what is pending."""
@@ -157,9 +165,9 @@ class Ordering:
         self._late = late
         if events:
             self._until = events[-1].ts
-            self._runs.append(_Run.of(events, plain=len(self._runs) < _PLAIN))
+            self._runs.append(_Run.of(events, self._pack, None if len(self._runs) < _PLAIN else self._spill))
         if len(late) >= self.run:
-            self._runs.append(_Run.of(late))
+            self._runs.append(_Run.of(late, self._late_pack, self._spill))
             self._late = []
 
     def _parted(self) -> tuple[list[AnyEvent], list[AnyEvent]]:
@@ -169,19 +177,40 @@ class Ordering:
         return sorted([*self._late, *events[:cut]], key=_IN_ORDER), events[cut:]
 
     def batches(self) -> Iterator[list[AnyEvent]]:
-        """Give all events in order, some at a time: what may have to wait for another run is held back."""
-        rest = [_Run.of(events, plain=True) for events in self._parted() if events]
-        runs = sorted([*self._runs, *rest], key=lambda run: run.begun)
-        held: list[AnyEvent] = []
-        for run, following in zip(runs, [*(run.begun for run in runs), math.inf][1:], strict=True):
-            overlaps = bool(held)
-            held += chain.from_iterable(pack.events() for pack in run.packs)
-            if overlaps:
-                held.sort(key=_IN_ORDER)
-            until = bisect_left(held, following, key=_MOMENT)
-            yield held[:until]
-            held = held[until:]
-        yield held
+        """Give all events in order, some at a time; of runs that overlap, one pack of each is held."""
+        rest = [_Run.of(events, self._pack) for events in self._parted() if events]
+        waiting = sorted([*self._runs, *rest], key=lambda run: run.begun, reverse=True)
+        going: list[_Going] = []
+        while waiting or going:
+            ends = [one.events[-1].ts for one in going if one.packs]
+            until = min([*ends, *(run.begun for run in waiting[-1:])], default=math.inf)
+            parts = [part for one in going if (part := one.taken(until))]
+            yield parts[0] if len(parts) == 1 else sorted(chain.from_iterable(parts), key=_IN_ORDER)
+            while waiting and waiting[-1].begun == until:
+                going.append(_Going(waiting.pop().packs))
+            for one in going:
+                one.advance(until)
+            going = [one for one in going if one.events]
+
+
+class _Going:
+    """A run that is being read."""
+
+    def __init__(self, packs: Sequence[_Pack]) -> None:
+        self.packs = [*reversed(packs)]
+        """Those that are left."""
+        self.events = self.packs.pop().events()
+
+    def taken(self, until: float) -> list[AnyEvent]:
+        """Take the events before a moment."""
+        cut = bisect_left(self.events, until, key=_MOMENT)
+        events, self.events = self.events[:cut], self.events[cut:]
+        return events
+
+    def advance(self, until: float) -> None:
+        """Read on when what is there does not reach beyond a moment."""
+        if self.packs and (not self.events or self.events[-1].ts == until):
+            self.events = self.events + self.packs.pop().events()
 
 
 def merged(streams: Sequence[Iterable[list[AnyEvent]]]) -> Iterator[AnyEvent]:

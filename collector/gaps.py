@@ -38,6 +38,7 @@ def gaps(manifest: Manifest, timeline: Timeline) -> Iterator[str]:
         if told := sorted(words(hit) for hit in hits if hit.name not in NO_GAP and not hit.ended):
             yield f"{phase.name} met its limits: {'; '.join(told)}"
     yield from _record_gaps(timeline)
+    yield from timeline.exceeded
 
 
 def _record_gaps(timeline: Timeline) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from collector.allowance import Allowance
 from collector.events import AnyEvent, FileWrite, HttpRequest, NetworkConnect, ProcessExec
 
 if TYPE_CHECKING:
@@ -30,15 +31,19 @@ class _Writer(NamedTuple):
 class Origins:
     """Decides the origin of each execution of a run."""
 
-    def __init__(self, processes: ProcessTable, actor: Callable[[int, float], str]) -> None:
+    def __init__(
+        self, processes: ProcessTable, actor: Callable[[int, float], str], allowance: Allowance | None = None
+    ) -> None:
         """Take the run.
 
         Args:
             processes: Its processes.
             actor: Who a process acted for at a moment (seconds since the epoch) that has been attributed already.
+            allowance: How many files are followed.
         """
         self._processes = processes
         self._actor = actor
+        self._allowance = allowance or Allowance()
         self._fetched: dict[int, float] = {}
         """When each process first turned to a stranger's host."""
         self._below: dict[int, float] = {}
@@ -55,7 +60,8 @@ class Origins:
         if event.actor == _INSTALLER or event.errno:
             return event
         if isinstance(event, FileWrite):
-            self._written[event.path] = _Writer(event.pid, event.ts)
+            if event.path in self._written or self._allowance.takes("programs' files"):
+                self._written[event.path] = _Writer(event.pid, event.ts)
         elif event.pid and event.pid not in self._fetched and _is_fetch(event):
             self._fetched[event.pid] = event.ts
             self._climb(event.pid, event.ts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
+from collector.allowance import Allowance
 from collector.events import Source
 from collector.written_files import Written, WrittenFiles
 
@@ -29,6 +30,8 @@ __all__ = [
 
 STANDARD: Final = range(3)
 """Descriptors of standard input, output and error."""
+_MOST_TEXT: Final = 1 << 24
+"""Characters of the arguments of all executed programs that are remembered."""
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -157,6 +160,12 @@ Known: TypeAlias = str | Peer | Socket
 class LiveProcess:
     """A process while its trace is read; mutable, for the reader of traces alone."""
 
+    __slots__ = (
+        *("children", "closing", "code", "cwd", "descriptors", "ended", "executions", "inherited", "listed"),
+        *("listening", "memory_executed", "memory_files", "nested", "nests_children", "ours", "parent", "phase"),
+        *("pid", "sent", "signal", "signals", "started", "threads"),
+    )
+
     def __init__(self, pid: int, parent: LiveProcess | None, phase: str, started: float) -> None:
         self.pid = pid
         self.parent = parent
@@ -165,6 +174,10 @@ class LiveProcess:
         self.ended: float | None = None
         self.code = 0
         self.signal = ""
+        self.listed = True
+        """It has a place in the table."""
+        self.threads = False
+        """It began threads."""
         self.executions: list[Execution] = []
         self.children: list[int] = []
         self.cwd: str = parent.cwd if parent else ""
@@ -178,9 +191,10 @@ class LiveProcess:
         """What the last traced call made of a descriptor: the path it opened, the peer it was connected to."""
         self.closing: set[int] = set(parent.closing) if parent else set()
         """Descriptors that an exec closes."""
-        self.sent: set[tuple[Peer, str]] = set()
+        # Keys alone: an empty dictionary takes a third of the memory of an empty set, and most stay empty.
+        self.sent: dict[tuple[Peer, str], None] = {}
         """Where it sent packets outside TCP, and with what outcome."""
-        self.listening: set[tuple[str, str, int]] = set()
+        self.listening: dict[tuple[str, str, int], None] = {}
         self.signals: dict[str, int] = {}
         """How many events there are of each signal that reached it."""
         self.memory_executed = 0
@@ -214,6 +228,12 @@ class LiveProcess:
         }
         self.closing = set()
 
+    def let_go(self) -> None:
+        """Forget all but what its children may still be asked about: it does nothing any more."""
+        if not self.threads:
+            self.descriptors = {number: self.descriptors[number] for number in STANDARD if number in self.descriptors}
+            self.closing, self.sent, self.listening, self.signals = set(), {}, {}, {}
+
     def descends_from(self, other: LiveProcess) -> bool:
         """Whether `other` is this process or one above it."""
         process: LiveProcess | None = self
@@ -243,18 +263,27 @@ class LiveProcess:
 class ProcessTableBuilder:
     """Collects the processes of all phases of a run; the files they wrote are in `written`."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        """Begin.
+
+        Args:
+            allowance: How many processes, programs and files are followed.
+        """
+        self.allowance = allowance or Allowance()
+        self._text_left = _MOST_TEXT
         self.live: dict[int, LiveProcess] = {}
         """The process of each living thread."""
         self.latest: dict[int, LiveProcess] = {}
         """The same with those that have ended."""
         self.inner: dict[int, LiveProcess] = {}
         """The same by the pid inside the phase's own pid namespace, for /proc paths."""
-        self.written = WrittenFiles()
+        self.written = WrittenFiles(self.allowance)
         self._all: list[LiveProcess] = []
 
     def begin_trace(self) -> None:
         """Another tracer begins: no process of an earlier one occurs in its trace."""
+        for process in self.live.values():
+            process.let_go()
         self.live.clear()
         self.latest.clear()
         self.inner.clear()
@@ -262,15 +291,39 @@ class ProcessTableBuilder:
     def begin(self, pid: int, parent: LiveProcess | None, phase: str, ts: float) -> LiveProcess:
         """Adds a process; a former one of the same pid must have ended."""
         process = LiveProcess(pid, parent, phase, ts)
-        if parent is not None:
-            parent.children.append(pid)
-        self._all.append(process)
-        self.adopt(pid, process)
+        if self.allowance.takes("processes"):
+            self._all.append(process)
+            if parent is not None:
+                parent.children.append(pid)
+        else:
+            process.listed = False
+        if parent is not None and not parent.listed:
+            # Else a line of processes that fork and end would keep each of them.
+            process.parent = parent.parent
+        self.live[pid] = self.latest[pid] = process
         return process
+
+    def within(self, number: int, process: LiveProcess) -> None:
+        """A process has this pid in the phase's own namespace."""
+        if process.listed:
+            self.inner[number] = process
+        else:
+            self.inner.pop(number, None)
 
     def adopt(self, tid: int, process: LiveProcess) -> None:
         """A thread belongs to a process."""
+        process.threads = True
         self.live[tid] = self.latest[tid] = process
+
+    def executed(self, process: LiveProcess, execution: Execution) -> None:
+        """A process executed a program with success."""
+        text = sum(map(len, execution.argv))
+        if process.listed and self.allowance.takes("programs", room=text <= self._text_left):
+            self._text_left -= text
+            process.executions.append(execution)
+        else:
+            # What it runs now is known all the same, without the arguments.
+            process.executions[-1:] = [msgspec.structs.replace(execution, argv=())]
 
     def end(self, tid: int, ts: float, code: int, signal: str) -> LiveProcess | None:
         """A thread ended; returns its process when it was the last (leading) one."""
@@ -278,6 +331,9 @@ class ProcessTableBuilder:
         if process is None or process.pid != tid:
             return None
         process.ended, process.code, process.signal = ts, code, signal
+        process.let_go()
+        if not process.listed:
+            self.latest.pop(tid, None)
         return process
 
     def build(self) -> ProcessTable:

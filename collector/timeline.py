@@ -10,6 +10,7 @@ import msgspec
 
 from collector import dropped, gateway, limits
 from collector.actors import attribute
+from collector.allowance import Allowance
 from collector.bait import BaitScanner
 from collector.capture import CAPTURE, Witness, witness
 from collector.eventlog import EventLog, merged
@@ -70,6 +71,8 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway's capture shows; None when the bundle is older than captures."""
     resources: Resources = Resources(phases={})
     """What the phases used of the machine."""
+    exceeded: tuple[str, ...] = ()
+    """Sentences: what there was too much of, so that not all of it was followed."""
 
 
 def build(bundle: Evidence) -> Timeline:
@@ -87,7 +90,8 @@ def build(bundle: Evidence) -> Timeline:
         BundleError: A file of the bundle cannot be read.
     """
     manifest = bundle.manifest
-    table, traces = _traces(bundle)
+    allowance = Allowance()
+    processes, traces = _traces(bundle, allowance)
     has_gateway = bundle.has(gateway.GATEWAY)
     log = gateway.read(bundle.lines(gateway.GATEWAY)) if has_gateway else gateway.GatewayLog()
     resources = read_samples(bundle.lines(RESOURCES) if bundle.has(RESOURCES) else (), manifest.phases)
@@ -98,8 +102,7 @@ def build(bundle: Evidence) -> Timeline:
     answered = sorted(explainer.events(), key=lambda event: event.ts)
     streams: list[Iterable[list[AnyEvent]]] = [_named(trace.order, explainer, scanner) for trace in traces.values()]
     streams += [answered], [[*resources.events]]
-    processes = table.build()
-    events = EventLog(attribute(merged(streams), processes, manifest))
+    events = EventLog(attribute(merged(streams), processes, manifest, allowance))
     left = (
         dropped.read(bundle.lines(dropped.DROPPED), events, scanner, manifest.site_packages)
         if bundle.has(dropped.DROPPED)
@@ -116,6 +119,7 @@ def build(bundle: Evidence) -> Timeline:
         gateway_limits=explainer.limits(),
         gateway_hits=limits.by_phase(log.losses, manifest.phases),
         resources=resources,
+        exceeded=allowance.exceeded(),
     )
 
 
@@ -134,17 +138,17 @@ def _with_arguments(events: list[AnyEvent], scanner: BaitScanner) -> list[AnyEve
     return events
 
 
-def _traces(bundle: Evidence) -> tuple[ProcessTableBuilder, dict[str, Trace]]:
+def _traces(bundle: Evidence, allowance: Allowance) -> tuple[ProcessTable, dict[str, Trace]]:
     """Read the traces in the order of the phases, since files written in one are executed in another."""
     phases = bundle.manifest.phases
     linger = min((phase.started for phase in phases if phase.name == "linger" and phase.started > 0), default=math.inf)
-    table = ProcessTableBuilder()
+    table = ProcessTableBuilder(allowance)
     traces = {
         phase.name: read_trace(phase, phase.trace, bundle.lines(phase.trace), table, linger_started=linger)
         for phase in phases
         if phase.trace
     }
-    return table, traces
+    return table.build(), traces
 
 
 def _counts(trace: Trace) -> TraceCounts:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
+from collector.allowance import Allowance
+
+_MOST_TEXT: Final = 1 << 24
+"""Characters of the names of all files and directories that are followed."""
+_T = TypeVar("_T")
 _DEVICES: Final = ("/proc/", "/dev/null", "/dev/tty", "/dev/pts/")
 
 
@@ -23,7 +28,15 @@ class Written(msgspec.Struct, frozen=True):
 class WrittenFiles:
     """The files that processes of the run wrote, followed through renames and links."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance | None = None) -> None:
+        """Begin.
+
+        Args:
+            allowance: How many are followed.
+        """
+        self._allowance = allowance or Allowance()
+        self._room = _MOST_TEXT
+        """Characters of names that may still be indexed."""
         self._files: dict[str, Written] = {}
         self._links: dict[str, str] = {}
         self._below: dict[str, set[str]] = {}
@@ -38,25 +51,26 @@ class WrittenFiles:
 
     def add(self, written: Written) -> None:
         """Marks a file as written; the first writer stays until the file is removed."""
-        if written.path in self._files or written.path.startswith(_DEVICES):
+        path = written.path
+        if path in self._files or path.startswith(_DEVICES):
             return
-        self._links.pop(written.path, None)
-        self._files[written.path] = written
-        self._index(written.path)
+        self._take(self._links, path)
+        self._put(self._files, path, written)
 
     def remove(self, path: str) -> None:
         """A file was deleted."""
-        self._files.pop(path, None)
-        self._links.pop(path, None)
+        self._take(self._files, path)
+        self._take(self._links, path)
+        if not self._below.get(path):
+            self._below.pop(path, None)
+            self._forget(path)
 
     def link(self, target: str, path: str, *, symbolic: bool) -> None:
         """`path` now names what `target` names."""
         if symbolic:
-            self._links[path] = target
-            self._index(path)
+            self._put(self._links, path, target)
         elif (written := self._files.get(target)) is not None:
-            self._files[path] = msgspec.structs.replace(written, path=path)
-            self._index(path)
+            self._put(self._files, path, msgspec.structs.replace(written, path=path))
 
     def rename(self, old: str, new: str) -> None:
         """A file, or a directory with all below it, has a new name."""
@@ -65,15 +79,14 @@ class WrittenFiles:
         todo = [(old, new)]
         while todo:
             source, target = todo.pop()
-            if (written := self._files.pop(source, None)) is not None:
-                self._files[target] = msgspec.structs.replace(written, path=target)
-                self._index(target)
-            elif source in self._links:
-                self._links[target] = self._links.pop(source)
-                self._index(target)
+            if (written := self._take(self._files, source)) is not None:
+                self._put(self._files, target, msgspec.structs.replace(written, path=target))
+            elif (link := self._take(self._links, source)) is not None:
+                self._put(self._links, target, link)
             else:
-                self._files.pop(target, None)
+                self._take(self._files, target)
             todo.extend((child, target + child[len(source) :]) for child in sorted(self._below.pop(source, ())))
+            self._forget(source)
 
     def exchange(self, one: str, other: str) -> None:
         """Two names changed places."""
@@ -82,7 +95,19 @@ class WrittenFiles:
         self.rename(other, one)
         self.rename(aside, other)
 
+    def _put(self, names: dict[str, _T], path: str, what: _T) -> None:
+        if path in names or self._allowance.takes("written files", room=self._room > 0):
+            names[path] = what
+            self._index(path)
+
+    def _take(self, names: dict[str, _T], path: str) -> _T | None:
+        what = names.pop(path, None)
+        if what is not None:
+            self._allowance.release("written files")
+        return what
+
     def _index(self, path: str) -> None:
+        """Make a name known to the directories above it."""
         while path and path != "/":
             parent = path.rpartition("/")[0]
             siblings = self._below.get(parent)
@@ -92,4 +117,12 @@ class WrittenFiles:
                 return
             else:
                 siblings.add(path)
+            self._room -= len(path)
             path = parent
+
+    def _forget(self, path: str) -> None:
+        """A name with nothing below it is gone."""
+        siblings = self._below.get(path.rpartition("/")[0])
+        if siblings is not None and path in siblings:
+            siblings.remove(path)
+            self._room += len(path)

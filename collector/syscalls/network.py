@@ -40,7 +40,7 @@ def _socket(step: Step) -> bool:
     protocol = _KINDS.get(step.word(1).partition(b"|")[0])
     if protocol is not None:
         ping = protocol == "udp" and step.word(2).startswith(b"IPPROTO_ICMP")
-        step.out.sockets[made.target] = "icmp" if ping else protocol
+        step.out.remember(step.out.sockets, made.target, "icmp" if ping else protocol)
     return True
 
 
@@ -76,7 +76,7 @@ def _dialled(step: Step, address: Address) -> bool:
             peer = Peer(address.ip, address.port, protocol)
             step.process.descriptors[socket.number] = peer
             # Under the socket's name too: it may have been duplicated or sent elsewhere before it was dialled.
-            step.out.dialled[socket.target] = peer
+            step.out.remember(step.out.dialled, socket.target, peer)
     elif address.family not in _HARMLESS:
         step.emit(KernelCall, call=step.call.name, args=decoded(step.call.raw))
     return True
@@ -143,7 +143,8 @@ def _listening(step: Step, protocol: str, ip: str, port: int) -> None:
     if not step.errno:
         if key in step.process.listening:
             return
-        step.process.listening.add(key)
+        if len(step.process.listening) < _MOST_SENT:
+            step.process.listening[key] = None
     step.emit(NetworkListen, ip=ip, port=port, protocol=protocol)
 
 
@@ -198,7 +199,8 @@ def _sent(step: Step, to: Value | None, data: bytes, fast_open: bool) -> bool:
     if peer is not None:
         kept = data[:MAX_PAYLOAD] if step.out.sent_bytes < _MAX_SENT else b""
         step.out.sent_bytes += len(kept)
-        step.out.sends.append(Send(step.call.ts, step.pid, peer.ip, peer.port, peer.protocol, kept, step.source))
+        if step.out.table.allowance.takes("packets"):
+            step.out.sends.append(Send(step.call.ts, step.pid, peer.ip, peer.port, peer.protocol, kept, step.source))
         _told(step, peer, len(data))
     return True
 
@@ -207,7 +209,7 @@ def _told(step: Step, peer: Peer, size: int) -> None:
     """The first packet of a process to an address is an event, and the first that failed."""
     first = (peer, step.errno)
     if step.errno not in _NO_ONE and first not in step.process.sent and len(step.process.sent) < _MOST_SENT:
-        step.process.sent.add(first)
+        step.process.sent[first] = None
         step.emit(NetworkSend, ip=peer.ip, port=peer.port, protocol=peer.protocol, size=size)
 
 

@@ -96,9 +96,8 @@ def _executed(step: Step, asked: str | None, place: int) -> bool:
         origin=origin,
     )
     if step.succeeded:
-        process.executions.append(
-            Execution(step.call.ts, image, argv, process.cwd, step.source, stdio, origin, written)
-        )
+        execution = Execution(step.call.ts, image, argv, process.cwd, step.source, stdio, origin, written)
+        step.out.table.executed(process, execution)
         process.close_on_exec()
     return True
 

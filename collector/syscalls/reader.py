@@ -34,6 +34,9 @@ _HANDLERS: Final[dict[str, Handler]] = {
 _Threaded: TypeAlias = Call | Exit | Signal | Note
 _NOTHING: Final = object()
 """What a call means that leads to nothing (`Step.idle`)."""
+_MOST_WAITING: Final = 1 << 15
+"""Items that may wait for a fork to return; a fork takes milliseconds."""
+_MOST_FORKING: Final = 1 << 12
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
 
 _IN_ORDER: Final = attrgetter("ts", "source")
@@ -80,6 +83,8 @@ class _Reader:
         self._begun = False
         self._held: dict[int, list[_Threaded]] = {}
         """Items of threads whose fork has not been seen to return yet."""
+        self._waiting = 0
+        """How many there are."""
         self._forking: list[tuple[LiveProcess, Call]] = []
         """Forks whose child is unknown: never returned, or returned a pid nobody translated."""
         self._connects: list[NetworkConnect] = []
@@ -118,7 +123,7 @@ class _Reader:
             process = self._table.live.get(item.pid)
             if process is None:
                 if self._begun:
-                    self._held.setdefault(item.pid, []).append(item)
+                    self._hold(item)
                     continue
                 # The tracer's first child: the pod's set-up begins.
                 self._begun = True
@@ -126,7 +131,16 @@ class _Reader:
                 process.ours = False
             child = self._one(item, process)
             if child is not None:
-                todo.extendleft(reversed(self._held.pop(child, ())))
+                held = self._held.pop(child, ())
+                self._waiting -= len(held)
+                todo.extendleft(reversed(held))
+
+    def _hold(self, item: _Threaded) -> None:
+        if self._waiting < _MOST_WAITING:
+            self._waiting += 1
+            self._held.setdefault(item.pid, []).append(item)
+        else:
+            self._lost(item.line)
 
     def _one(self, item: _Threaded, process: LiveProcess) -> int | None:
         """Handles one item; returns the thread it gave life to."""
@@ -237,7 +251,9 @@ class _Reader:
         if child is None and not process.nested:
             child = call.result
         if child is None:
-            self._forking.append((process, call))
+            # Beyond so many it could not be told anyway whose child a process is.
+            if len(self._forking) < _MOST_FORKING:
+                self._forking.append((process, call))
             return None
         self._born(child, call, process, flags)
         return child
@@ -251,9 +267,9 @@ class _Reader:
             begun.share_descriptors(process)
         if b"CLONE_NEWPID" in flags:
             begun.nested = begun.nests_children = True
-            self._table.inner[1] = begun
+            self._table.within(1, begun)
         elif process.nested and call.result is not None:
-            self._table.inner[call.result] = begun
+            self._table.within(call.result, begun)
         if process.ours:
             self._out.events.append(
                 ProcessStart(
@@ -272,8 +288,15 @@ class _Reader:
 
     def _settle_events(self) -> None:
         """Puts what there is aside, so that memory does not grow with the trace."""
-        self._connects += [event for event in self._out.events if isinstance(event, NetworkConnect)]
+        self._keep_connects()
         self._out.order.settle()
+
+    def _keep_connects(self) -> None:
+        self._connects += [
+            event
+            for event in self._out.events
+            if isinstance(event, NetworkConnect) and self._table.allowance.takes("connections")
+        ]
 
     def finish(self) -> Trace:
         """The trace as a whole, once every item was fed."""
@@ -281,8 +304,9 @@ class _Reader:
         for tid in tuple(self._held):
             items = self._held.pop(tid, None)
             if items is not None:
+                self._waiting -= len(items)
                 self._settle(tid, items)
-        self._connects += [event for event in self._out.events if isinstance(event, NetworkConnect)]
+        self._keep_connects()
         return Trace(
             order=self._out.order,
             connects=tuple(sorted(self._connects, key=_IN_ORDER)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from collector.eventlog import Ordering
 from collector.events import Source
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collector.processes import Known, LiveProcess, ProcessTableBuilder
     from collector.syscalls.trace import Send
 
+_T = TypeVar("_T")
 UNFINISHED: Final = "UNFINISHED"
 """Stands as errno of a call that was never seen to return: an attempt of unknown outcome."""
 
@@ -38,6 +39,11 @@ class Output:
 
         self.dialled: dict[bytes, Peer] = {}
         """Where a socket leads, by the name it had when it was dialled."""
+
+    def remember(self, sockets: dict[bytes, _T], name: bytes, what: _T) -> None:
+        """Keep something of a socket in one of the two, as long as there are not too many."""
+        if name in sockets or self.table.allowance.takes("sockets"):
+            sockets[name] = what
 
     def peer(self, what: Known | None) -> Peer | None:
         """The far end of a descriptor that is a connected internet socket."""

@@ -54,7 +54,7 @@ moments = st.lists(st.integers(0, 9).map(float))
 
 @given(moments)
 def test_a_trace_is_put_in_order_of_time_and_line(found: list[float]) -> None:
-    order = Ordering(run=3)
+    order = Ordering(run=3, pack=2, late=1)
     events = [read(number, ts) for number, ts in enumerate(found)]
     for event in reversed(events):
         order.pending.append(event)

@@ -201,6 +201,9 @@ def test_other_gaps() -> None:
         "2 lines of the network record were not understood",
         "the network record is incomplete: records",
     )
+    followed = msgspec.structs.replace(make_timeline(usual), exceeded=("the run had more files",))
+    verdict = decide((), usual, followed)
+    assert (verdict.verdict, verdict.reasons) == ("inconclusive", ("the run had more files",))
 
 
 LIMITS = [
