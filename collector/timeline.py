@@ -15,9 +15,10 @@ from collector.bait import BaitScanner
 from collector.capture import CAPTURE, Witness, witness
 from collector.eventlog import EventLog, merged
 from collector.events import AnyEvent, ProcessExec
+from collector.live_processes import ProcessTableBuilder
 from collector.manifest import LimitHit
 from collector.network import Explainer
-from collector.processes import ProcessTable, ProcessTableBuilder
+from collector.processes import ProcessTable
 from collector.resources import RESOURCES, Resources, read_samples
 from collector.syscalls import Trace, TraceCounts, read_trace
 

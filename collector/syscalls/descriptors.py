@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from collector.processes import Peer, Socket
+from collector.live_processes import Peer, Socket
 from collector.strace import Descriptor, Group, Word
 from collector.syscalls.addresses import ends, split_end
 from collector.syscalls.paths import decoded
 
 if TYPE_CHECKING:
-    from collector.processes import Known
+    from collector.live_processes import Known
     from collector.strace import Value
     from collector.syscalls.step import Handler, Step
 

@@ -12,7 +12,7 @@ from collector.syscalls.paths import absolute, decoded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.processes import LiveProcess
+    from collector.live_processes import LiveProcess
     from collector.strace import Signal
     from collector.syscalls.step import Handler, Output, Step
 
@@ -162,10 +162,11 @@ def _looks_after(step: Step, pid: int) -> bool:
 
 def delivered(item: Signal, process: LiveProcess, out: Output) -> None:
     """A signal that reached a process of the package."""
-    told = process.signals.get(item.name, 0)
+    signals = process.noted.signals
+    told = signals.get(item.name, 0)
     if told == _MOST_SIGNALS or item.name.encode() in _HARMLESS_SIGNALS:
         return
-    process.signals[item.name] = told + 1
+    signals[item.name] = told + 1
     code = _CODE.search(item.raw)
     out.events.append(
         ProcessSignal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from collector.events import KernelCall, NetworkAccept, NetworkConnect, NetworkListen, NetworkSend, NetworkUnix
-from collector.processes import Peer
+from collector.live_processes import Peer
 from collector.strace import Descriptor, Group, Text
 from collector.syscalls.addresses import INTERNET, ends, read_address, split_end
 from collector.syscalls.descriptors import known, put
@@ -141,10 +141,11 @@ def _accept(step: Step) -> bool:
 def _listening(step: Step, protocol: str, ip: str, port: int) -> None:
     key = (protocol, ip, port)
     if not step.errno:
-        if key in step.process.listening:
+        listening = step.process.noted.listening
+        if key in listening:
             return
-        if len(step.process.listening) < _MOST_SENT:
-            step.process.listening[key] = None
+        if len(listening) < _MOST_SENT:
+            listening.add(key)
     step.emit(NetworkListen, ip=ip, port=port, protocol=protocol)
 
 
@@ -208,8 +209,9 @@ def _sent(step: Step, to: Value | None, data: bytes, fast_open: bool) -> bool:
 def _told(step: Step, peer: Peer, size: int) -> None:
     """The first packet of a process to an address is an event, and the first that failed."""
     first = (peer, step.errno)
-    if step.errno not in _NO_ONE and first not in step.process.sent and len(step.process.sent) < _MOST_SENT:
-        step.process.sent[first] = None
+    sent = step.process.noted.sent
+    if step.errno not in _NO_ONE and first not in sent and len(sent) < _MOST_SENT:
+        sent.add(first)
         step.emit(NetworkSend, ip=peer.ip, port=peer.port, protocol=peer.protocol, size=size)
 
 

@@ -10,17 +10,17 @@ import msgspec
 from msgspec.structs import replace
 
 from collector.events import AnyEvent, FileRead, FileWrite, ProcessAccess, Source
-from collector.processes import Written
 from collector.strace import Group, Word
 from collector.strace.values import descriptor
 from collector.syscalls.descriptors import put
 from collector.syscalls.paths import absolute, decoded, opened_path
 from collector.syscalls.step import Step
+from collector.written_files import Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from collector.processes import LiveProcess
+    from collector.live_processes import LiveProcess
     from collector.strace import Call, Opening, Said
     from collector.syscalls.step import Handler, Output
 

@@ -6,15 +6,17 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from collector.events import ProcessExec
-from collector.processes import STANDARD, Execution, Written
+from collector.live_processes import STANDARD
+from collector.processes import Execution
 from collector.strace import Group, Text
 from collector.syscalls.paths import absolute, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from collector.processes import LiveProcess
+    from collector.live_processes import LiveProcess
     from collector.syscalls.step import Handler, Step
+    from collector.written_files import Written
 
 MAX_ARGUMENTS: Final = 256
 """Entries of an argument list that are kept."""

@@ -19,8 +19,8 @@ from collector.syscalls.trace import Trace, TraceCounts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from collector.live_processes import LiveProcess, ProcessTableBuilder
     from collector.manifest import Phase
-    from collector.processes import LiveProcess, ProcessTableBuilder
 
 _HANDLERS: Final[dict[str, Handler]] = {
     **opens.HANDLERS,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from collector.eventlog import Ordering
 from collector.events import Source
-from collector.processes import Peer, Socket
+from collector.live_processes import Peer, Socket
 from collector.strace import Argument, Call, Descriptor, Group, Text, Value, Word
 from collector.syscalls.paths import MAX_TEXT, absolute, decoded, named_descriptor
 
 if TYPE_CHECKING:
     from collector.events import AnyEvent
-    from collector.processes import Known, LiveProcess, ProcessTableBuilder
+    from collector.live_processes import Known, LiveProcess, ProcessTableBuilder
     from collector.syscalls.trace import Send
 
 _T = TypeVar("_T")

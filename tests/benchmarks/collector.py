@@ -26,7 +26,7 @@ import msgspec
 from collector import timeline
 from collector.analyse import analyse
 from collector.bundle import Bundle
-from collector.processes import ProcessTableBuilder
+from collector.live_processes import ProcessTableBuilder
 from collector.report import to_json
 from collector.sigma.load import load_rules
 from collector.strace import parse

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from collector.live_processes import ProcessTableBuilder
 from collector.manifest import Phase
-from collector.processes import ProcessTableBuilder
 from collector.syscalls import Trace, read_trace
 from collector.text import kind_of
 

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
+from collector.live_processes import ProcessTableBuilder
 from collector.manifest import Phase
-from collector.processes import ProcessTableBuilder
 from collector.syscalls import Trace, read_trace
 from sandbox import tracer
 

@@ -12,7 +12,7 @@ from collector import timeline
 from collector.actors import attribute
 from collector.bundle import Bundle
 from collector.events import AnyEvent, FileRead, ProcessExec, ProcessStart
-from collector.processes import ProcessTableBuilder
+from collector.live_processes import ProcessTableBuilder
 from collector.syscalls import read_trace
 from tests.collector.bundles import HOME, PYTHON, make_manifest, write_bundle
 from tests.collector.traces import BUILD_REQUIREMENT, COMMANDS, HOOK, LAUNCHER, Strace, real_phases

@@ -7,8 +7,8 @@ import pytest
 from collector.actors import attribute
 from collector.allowance import MOST, Allowance, Sort
 from collector.events import NetworkConnect, ProcessExec, ProcessStart
+from collector.live_processes import ProcessTableBuilder
 from collector.manifest import Phase
-from collector.processes import ProcessTableBuilder
 from tests.collector.bundles import make_manifest
 from tests.collector.lines import ROOT, call, read
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.processes import Execution, Process, ProcessTable, ProcessTableBuilder, Written, WrittenFiles
+from collector.live_processes import ProcessTableBuilder
+from collector.processes import Execution, Process, ProcessTable
+from collector.written_files import Written, WrittenFiles
 from tests.collector.lines import START, call, read
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collector.events import ProcessExec, Source
-from collector.processes import ProcessTableBuilder
+from collector.live_processes import ProcessTableBuilder
 from tests.collector.lines import POD, ROOT, SOURCE, START, call, read, told
 
 CWD = "AT_FDCWD</home/dev>"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collector.events import ProcessExec
-from collector.processes import ProcessTableBuilder
+from collector.live_processes import ProcessTableBuilder
 from collector.syscalls.programs import MAX_ARGUMENTS, script_of
 from tests.collector.lines import ROOT, call, read
 

@@ -20,8 +20,8 @@ from collector.events import (
     ProcessExit,
     ProcessStart,
 )
+from collector.live_processes import ProcessTableBuilder
 from collector.manifest import Phase
-from collector.processes import ProcessTableBuilder
 from collector.syscalls import Trace, read_trace
 from sandbox import tracer
 from tests.collector.lines import POD

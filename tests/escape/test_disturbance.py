@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from collector.findings import match
-from collector.processes import ProcessTableBuilder
+from collector.live_processes import ProcessTableBuilder
 from collector.sigma.load import load_rules
 from collector.sigma.view import Context
 from collector.syscalls import read_trace

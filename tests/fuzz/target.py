@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collector.live_processes import ProcessTableBuilder
 from collector.manifest import Phase
-from collector.processes import ProcessTableBuilder
 from collector.strace import Call, parse
 from collector.syscalls import read_trace
 from collector.text import parse as parse_event

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from collector.events import KernelCall
-from collector.processes import ProcessTableBuilder
+from collector.live_processes import ProcessTableBuilder
 from collector.syscalls import read_trace
 from sandbox.pod import seccomp
 from sandbox.pod.bubblewrap import BubblewrapPod
