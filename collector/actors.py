@@ -107,6 +107,8 @@ class Attribution:
         self._processes = processes
         self._home = manifest.home
         self._venv = f"{manifest.home}/.venv"
+        self._interpreter = frozenset({self._home, self._venv, f"{self._venv}/bin", f"{self._venv}/pyvenv.cfg"})
+        self._interpreters = (f"{self._venv}/bin/python", f"{self._venv}/lib64")
         self._commands = {phase.name: phase.argv for phase in manifest.phases if phase.argv}
         self._standings: dict[int, _Standing] = {}
         self._history: dict[int, tuple[list[float], list[str]]] = {}
@@ -129,8 +131,9 @@ class Attribution:
 
     def _next(self, event: AnyEvent) -> str:
         known = self._standings.get(event.pid)
-        if known is not None and known.code is _Code.PACKAGE and isinstance(event, FileRead):
-            return known.below  # Most events are of this sort, and change nothing.
+        if known is not None and isinstance(event, FileRead) and known.code is not _Code.COMPILER:
+            # Most events are of this sort, and change nothing.
+            return known.below if known.code is _Code.PACKAGE else self._read(known, event)
         standing = self._standing(event)
         if isinstance(event, ProcessExec) and not event.errno:
             standing = self._executed(standing, event)
@@ -150,6 +153,14 @@ class Attribution:
         if actor == INSTALLER and is_misled(event, self._home):
             actor = standing.below
         return actor
+
+    def _read(self, standing: _Standing, event: FileRead) -> str:
+        """The actor of an installer's reading."""
+        checked = self._checked(standing, event)
+        if checked is not standing:
+            self._set(event.pid, event.ts, checked)
+            return checked.actor
+        return standing.below if is_misled(event, self._home) else INSTALLER
 
     def _set(self, pid: int, ts: float, standing: _Standing) -> None:
         before = self._standings.get(pid)
@@ -275,8 +286,6 @@ class Attribution:
     def _tampers(self, event: AnyEvent) -> bool:
         """Whether an event changes the environment's interpreter, on which trust in its commands rests."""
         match event:
-            case FileRead():
-                return False
             case FileLink(symbolic=True):
                 reached = posixpath.normpath(posixpath.join(posixpath.dirname(event.path), event.target))
                 paths = [event.path]
@@ -288,12 +297,7 @@ class Attribution:
                 paths = [event.path]
             case _:
                 return False
-        return any(self._is_interpreter(path) for path in paths)
-
-    def _is_interpreter(self, path: str) -> bool:
-        if path in {self._home, self._venv, f"{self._venv}/bin", f"{self._venv}/pyvenv.cfg"}:
-            return True
-        return path.startswith((f"{self._venv}/bin/python", f"{self._venv}/lib64"))
+        return any(path in self._interpreter or path.startswith(self._interpreters) for path in paths)
 
 
 def attribute(

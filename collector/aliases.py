@@ -70,7 +70,7 @@ class _Names:
     def true(self, path: str) -> str | None:
         """The name that a file had when the run began; None when it is the same."""
         found, fixed, made = path, 0, self._count + 1
-        for _ in range(_CHAIN):
+        for _ in range(_CHAIN if self._aliases else 0):
             step = self._step(found, fixed, made)
             if step is None:
                 break

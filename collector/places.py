@@ -29,12 +29,11 @@ def is_misled(event: AnyEvent, home: str) -> bool:
         case FileRead():
             return event.path.startswith(f"{home}/") and not event.path.startswith(_below(home, _HOME_READS))
         case FileWrite() | FileDelete() | FileLink() | FileMode():
-            paths: tuple[str, ...] = (event.path,)
+            return not event.path.startswith(_writable(home))
         case FileRename():
-            paths = (event.path, event.old)
+            return not (event.path.startswith(_writable(home)) and event.old.startswith(_writable(home)))
         case _:
             return False
-    return not all(path.startswith(_writable(home)) for path in paths)
 
 
 @lru_cache(8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -18,8 +18,6 @@ from collector.syscalls.step import Step
 from collector.written_files import Written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from collector.live_processes import LiveProcess
     from collector.strace import Call, Opening, Said
     from collector.syscalls.step import Handler, Output
@@ -74,7 +72,7 @@ def _usual(said: Said, opening: Opening) -> _Opened:
     path = absolute(decoded(opening.path), cwd)
     if said.annotation and said.annotation[1:-1] != opening.path:
         path = opened_path(path, decoded(descriptor(0, said.annotation).target))
-    return _Opened(cwd, path, b"O_CLOEXEC" in opening.flags, tuple(_reached(path, opening.flags, said.errno)))
+    return _Opened(cwd, path, b"O_CLOEXEC" in opening.flags, _reached(path, opening.flags, said.errno))
 
 
 def _openat(step: Step) -> bool:
@@ -103,7 +101,7 @@ def _opened(step: Step, asked: str | None, flags: bytes) -> bool:
     if result is not None:
         path = opened_path(asked, decoded(result.target))
         put(step, result.number, path, closes=b"O_CLOEXEC" in flags)
-    events = tuple(_reached(path, flags, step.errno))
+    events = _reached(path, flags, step.errno)
     for event in events:
         step.out.events.append(replace(event, ts=step.call.ts, phase=step.phase, pid=step.pid, source=step.source))
         if isinstance(event, FileWrite):
@@ -113,20 +111,31 @@ def _opened(step: Step, asked: str | None, flags: bytes) -> bool:
     return True
 
 
-def _reached(path: str, flags: bytes, errno: str) -> Iterator[AnyEvent]:
+def _reached(path: str, flags: bytes, errno: str) -> tuple[AnyEvent, ...]:
     """The events of an open, as in `_Opened.events`."""
-    if b"O_PATH" in flags:
-        return
+    asked = _asked(flags)
+    reads = (FileRead(phase="", path=path, errno=errno),) if asked.reads else ()
+    return (*reads, FileWrite(phase="", path=path, errno=errno, created=asked.creates)) if asked.writes else reads
+
+
+class _Asked(NamedTuple):
+    """What flags of an open ask for."""
+
+    reads: bool
+    writes: bool
+    """It can be written to, or is made or emptied."""
+    creates: bool
+
+
+@lru_cache(1 << 8)
+def _asked(flags: bytes) -> _Asked:
     temporary = b"O_TMPFILE" in flags
-    if b"O_DIRECTORY" in flags and not temporary:
-        return
+    if b"O_PATH" in flags or (b"O_DIRECTORY" in flags and not temporary):
+        return _Asked(reads=False, writes=False, creates=False)
     both = b"O_RDWR" in flags
     writes = both or b"O_WRONLY" in flags
-    created = temporary or b"O_CREAT" in flags
-    if both or not writes:
-        yield FileRead(phase="", path=path, errno=errno)
-    if writes or created or b"O_TRUNC" in flags:
-        yield FileWrite(phase="", path=path, errno=errno, created=created)
+    creates = temporary or b"O_CREAT" in flags
+    return _Asked(reads=both or not writes, writes=writes or creates or b"O_TRUNC" in flags, creates=creates)
 
 
 def mark(step: Step, path: str) -> None:
