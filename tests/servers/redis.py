@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import redis
 
 from tests.servers import certificates
 from tests.servers.process import Server, need
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +35,7 @@ class RedisServer(Server):
 
     def __init__(self, kind: RedisKind) -> None:
         super().__init__()
-        self._program = need("redis-server", "redis-server")
+        self._program = need("redis-server", "redis-server", Path("/usr/bin"))
         self.kind = kind
         self.socket = self.directory / "redis.sock"
         self.authority: Path | None = None

