@@ -46,8 +46,8 @@ def up(configuration: Configuration, wish: Wish) -> int:
     with _alone(configuration.data):
         host = wish.host or configuration.api.host
         port = _port(host, configuration.api.port if wish.port is None else wish.port)
-        redis, version = _own_redis(configuration)
         token = _first_token(configuration)
+        redis, version = _own_redis(configuration)
         parts = _parts(wish, host, port)
         machine = Machine(parts, redis, os.environ, _tell)
         address = (_ANYWHERE.get(host, host), port)
