@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal
 
+import click
 import msgspec
 
 from sandbox.errors import UsageError
@@ -15,7 +16,9 @@ from sandbox.standard_output import write
 from sandbox.sweeps.digest.gather import gather, to_json
 from sandbox.sweeps.digest.markdown import render_markdown
 from sandbox.sweeps.digest.page import render_html
+from sandbox.sweeps.digest.publish import tell
 from sandbox.sweeps.load import pick
+from sandbox.webhooks.receivers import load_receivers, receiver_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +47,17 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
         if since >= until:
             raise UsageError(f"the span from {self.since} to {self.until or 'now'} is empty; choose another --since")
         return since, until
+
+
+def send_digest(given: Given, name: str | None, span: Span, url: str) -> int:
+    """Have a webhook told a digest."""
+    configuration, now = given.configuration, time.time()
+    receiver_of(load_receivers(configuration.webhooks), url)
+    engine = prepare(configuration)
+    since, until = span.resolve(now)
+    made = gather(engine, since, until, pick(given.load(), name).name if name else None)
+    click.echo(f"`fumehood serve` delivers it as {tell(engine, made, url, now)}", err=True)
+    return 0
 
 
 def digest_sweeps(

@@ -130,6 +130,9 @@ def check(sweeps: Path | None, config: Path | None) -> int:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write to this file instead of standard output.",
 )
+@click.option(
+    "--webhook", metavar="URL", help="Have this receiver of the configuration told it, instead of printing it."
+)
 @_SWEEPS
 @CONFIG
 def digest(
@@ -138,6 +141,7 @@ def digest(
     until: str | None,
     form: Literal["markdown", "html", "json"],
     output: Path | None,
+    webhook: str | None,
     sweeps: Path | None,
     config: Path | None,
 ) -> int:
@@ -152,11 +156,14 @@ def digest(
       fumehood sweep digest
       fumehood sweep digest updates --since 7d --format html --output week.html
     """
-    from sandbox.digest_commands import Span, digest_sweeps
+    from sandbox.digest_commands import Span, digest_sweeps, send_digest
     from sandbox.sweeps_commands import Given
 
     given = Given(configuration=configured(config), sweeps=sweeps)
-    return digest_sweeps(given, name, Span(since=since, until=until), form, output)
+    span = Span(since=since, until=until)
+    if webhook:
+        return send_digest(given, name, span, webhook)
+    return digest_sweeps(given, name, span, form, output)
 
 
 @sweep.command()

@@ -23,11 +23,15 @@ from sandbox.profile import load_profile
 from sandbox.service_commands import prepare
 from sandbox.standard_output import write
 from sandbox.sweeps import rows, schedule
+from sandbox.sweeps.digest.gather import gather
+from sandbox.sweeps.digest.publish import publish, tell
 from sandbox.sweeps.feeds.make import make_feed
-from sandbox.sweeps.load import find_sweeps, load_sweeps, pick
+from sandbox.sweeps.load import find_sweeps, load_plans, load_sweeps, pick
+from sandbox.sweeps.plan import Digests
 from sandbox.sweeps.preview import preview
 from sandbox.sweeps.service import no_profile, open_service, request_for, run_one
 from sandbox.terminal.page import harmless
+from sandbox.webhooks.receivers import load_receivers, receiver_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 
 _FAULT, _INTERRUPTED = 4, 130
 _SHOWN_MOMENTS: Final = 3
+_SETTLING_S: Final = 120.0
+"""Ends of the last moments may not be committed yet, and clocks of hosts differ: they are in the next digest."""
 
 
 _log = structlog.get_logger(__name__)
@@ -110,37 +116,54 @@ def list_sweeps(given: Given) -> int:
 
 def check_sweeps(given: Given) -> int:
     """Check the file of sweeps, and what it needs."""
-    sweeps, wrong = given.load(), 0
+    plans, wrong = load_plans(given.file()), 0
     offered = {load_profile(name).name for name in given.configuration.worker.profiles}
-    for name, sweep in sweeps.items():
+    for name, sweep in plans.sweeps.items():
         told = list(_lacks(sweep, offered))
         wrong += len(told)
-        moments = [_when(moment) for moment in islice(schedule.moments(sweep, time.time()), _SHOWN_MOMENTS)]
-        due = f"due {', '.join(moments)}" if moments else "by hand"
-        write([f"{name}: {sweep.feed.kind}, {due}\n".encode()])
+        write([f"{name}: {sweep.feed.kind}, {_due(sweep)}\n".encode()])
         for line in told:
             write([f"  wrong: {line}\n".encode()])
-    write([f"{given.file()}: {len(sweeps)} sweeps{'' if wrong else ', all well'}\n".encode()])
+    if plans.digest:
+        places = " and ".join(str(place) for place in (plans.digest.place, plans.digest.webhook) if place)
+        write([f"digest: to {places}, {_due(plans.digest)}\n".encode()])
+        if plans.digest.webhook:
+            try:
+                receiver_of(load_receivers(given.configuration.webhooks), plans.digest.webhook)
+            except UsageError as error:
+                wrong += 1
+                write([f"  wrong: {error}\n".encode()])
+    write([f"{given.file()}: {len(plans.sweeps)} sweeps{'' if wrong else ', all well'}\n".encode()])
     return 1 if wrong else 0
 
 
 def keep_schedule(given: Given) -> int:
-    """Run sweeps by their schedules until a signal ends it."""
+    """Run sweeps, and make digests, by their schedules until a signal ends it."""
     file = _Reloaded(given.file())
     with _opened(given) as service:
 
-        def run(sweep: Sweep) -> None:
+        def run(timed: Sweep | Digests, due: schedule.Due) -> None:
             try:
-                outcome = run_one(service, given.configuration, sweep)
+                service.tell(_served(service, given.configuration, timed, due))
             except (SandboxError, DBAPIError) as error:
-                _log.error("a sweep could not be run", sweep=sweep.name, error=str(error))
-            else:
-                service.tell(f"{sweep.name}: {outcome.state}{_because(outcome)}; {_counted(outcome.counts)}")
+                _log.error("what is scheduled could not be done", name=timed.name, error=str(error))
 
-        scheduled = [sweep.name for sweep in file().values() if sweep.schedule]
-        service.tell(f"sweeps on schedule: {', '.join(scheduled) or 'none'}")
+        scheduled = [it.name.removeprefix(":") for it in file() if it.schedule]
+        service.tell(f"on schedule: {', '.join(scheduled) or 'nothing'}")
         schedule.keep_schedule(service.engine, file, run, service.clock, service.stop)
     return 0
+
+
+def _served(service: Service, configuration: Configuration, timed: Sweep | Digests, due: schedule.Due) -> str:
+    """Do what a moment of a schedule asks for, and say how it went."""
+    if isinstance(timed, Digests):
+        made = gather(service.engine, due.since - _SETTLING_S, due.moment - _SETTLING_S)
+        places = [str(path) for path in publish(made, timed.place)] if timed.place else []
+        if timed.webhook:
+            places.append(f"delivery {tell(service.engine, made, timed.webhook, service.clock())}")
+        return f"digest: {', '.join(places)}"
+    outcome = run_one(service, configuration, timed)
+    return f"{timed.name}: {outcome.state}{_because(outcome)}; {_counted(outcome.counts)}"
 
 
 def complete(sweeps: Path | None, typed: str) -> list[CompletionItem]:
@@ -153,23 +176,24 @@ def complete(sweeps: Path | None, typed: str) -> list[CompletionItem]:
 
 
 class _Reloaded:
-    """The sweeps as their file has them now; those of before while it is wrong."""
+    """What is scheduled, as the file has it now; as it was before while the file is wrong."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stamp = self._look()
-        self._sweeps = load_sweeps(path)
+        self._plans = load_plans(path)
 
-    def __call__(self) -> Mapping[str, Sweep]:
+    def __call__(self) -> list[Sweep | Digests]:
         stamp = self._look()
         if stamp != self._stamp:
             self._stamp = stamp
             try:
-                self._sweeps = load_sweeps(self._path)
+                self._plans = load_plans(self._path)
                 _log.warning("the file of sweeps has changed and is followed", file=str(self._path))
             except UsageError as error:
                 _log.error("the file of sweeps is wrong; what it said before stands", error=str(error))
-        return self._sweeps
+        digest = self._plans.digest
+        return [*self._plans.sweeps.values(), *([digest] if digest else [])]
 
     def _look(self) -> tuple[int, int] | None:
         try:
@@ -245,6 +269,11 @@ def _listed(engine: Engine, sweep: Sweep, now: float) -> _Listed:
         due=next(schedule.moments(sweep, now), None),
         last=last,
     )
+
+
+def _due(timed: Sweep | Digests) -> str:
+    moments = [_when(moment) for moment in islice(schedule.moments(timed, time.time()), _SHOWN_MOMENTS)]
+    return f"due {', '.join(moments)}" if moments else "by hand"
 
 
 def _because(outcome: Outcome) -> str:

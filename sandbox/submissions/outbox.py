@@ -60,6 +60,7 @@ def _add(connection: Connection, submission: str, urls: Iterable[str], now: floa
                 "id": identifiers.new(now),
                 "submission": submission,
                 "event": "",
+                "content": None,
                 "url": url,
                 "state": "waiting",
                 "created": now,

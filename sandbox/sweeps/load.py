@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from croniter import CroniterError, croniter
@@ -14,15 +14,13 @@ from sandbox.errors import SweepsFileError, UsageError
 from sandbox.resources import SWEEPS, profiles_directory
 from sandbox.sweeps.feeds.feed import FeedError
 from sandbox.sweeps.feeds.files import read_bounded
-from sandbox.sweeps.plan import KEYS, FeedPlan, Sweep, SweepPlan, SweepsFile
+from sandbox.sweeps.plan import KEYS, DigestPlan, Digests, FeedPlan, Plans, Sweep, SweepPlan, SweepsFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from collector.located import Place
 
-    _Places: TypeAlias = Callable[[str], Place]
-    """From a feed's key to where it stands; the empty string is the feed itself."""
 
 _FILE: Final = Sort("sweeps file", SweepsFileError, "copy profiles/sweeps.yaml and change it")
 _MAX_BYTES: Final = 256 * 1024
@@ -38,7 +36,12 @@ def find_sweeps(environment: Mapping[str, str], given: Path | None = None) -> Pa
 
 
 def load_sweeps(path: Path) -> dict[str, Sweep]:
-    """Every sweep of a file, by name, in its order.
+    """Every sweep of a file, by name, in its order. Errors as for `load_plans`."""
+    return load_plans(path).sweeps
+
+
+def load_plans(path: Path) -> Plans:
+    """Everything in a file.
 
     Raises:
         SweepsFileError: It cannot be read, or is wrong; the message names line and remedy.
@@ -47,7 +50,7 @@ def load_sweeps(path: Path) -> dict[str, Sweep]:
     file = document.read(SweepsFile)
     for name, plan in file.sweeps.items():
         _check(document, name, plan)
-    return {
+    sweeps = {
         name: Sweep(
             **{key: getattr(plan, key) for key in SweepPlan.__struct_fields__},
             name=name,
@@ -55,6 +58,14 @@ def load_sweeps(path: Path) -> dict[str, Sweep]:
         )
         for name, plan in file.sweeps.items()
     }
+    if file.digest is None:
+        return Plans(sweeps=sweeps, digest=None)
+    if file.digest.directory is None and file.digest.webhook is None:
+        raise document.place(("digest",)).error("the digest goes nowhere; give it a `directory`, a `webhook` or both")
+    _check_schedule(file.digest, lambda key: document.place(("digest", key)))
+    values = {key: getattr(file.digest, key) for key in DigestPlan.__struct_fields__}
+    place = None if file.digest.directory is None else path.absolute().parent / file.digest.directory
+    return Plans(sweeps=sweeps, digest=Digests(**values, place=place))
 
 
 def pick(sweeps: Mapping[str, Sweep], name: str) -> Sweep:
@@ -85,16 +96,7 @@ def _check(document: Document, name: str, plan: SweepPlan) -> None:
         return document.place(("sweeps", name, *keys))
 
     _check_feed(plan.feed, lambda key: place("feed", *filter(None, [key])))
-    if plan.schedule is not None and not _is_cron(plan.schedule):
-        raise place("schedule").error(
-            f"{plan.schedule!r} is no schedule; write five fields (minute hour day month weekday), such as '30 2 * * *'"
-        )
-    try:
-        ZoneInfo(plan.timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise place("timezone").error(
-            f"there is no time zone {plan.timezone!r}; write UTC, or Europe/Berlin"
-        ) from error
+    _check_schedule(plan, place)
     filters = plan.filters
     if not filters.artefacts or len(set(filters.artefacts)) < len(filters.artefacts):
         raise place("filters", "artefacts").error("artefacts must name at least one kind, each once")
@@ -105,7 +107,18 @@ def _check(document: Document, name: str, plan: SweepPlan) -> None:
         )
 
 
-def _check_feed(feed: FeedPlan, place: _Places) -> None:
+def _check_schedule(plan: SweepPlan | DigestPlan, place: Callable[[str], Place]) -> None:
+    if plan.schedule is not None and not _is_cron(plan.schedule):
+        raise place("schedule").error(
+            f"{plan.schedule!r} is no schedule; write five fields (minute hour day month weekday), such as '30 2 * * *'"
+        )
+    try:
+        ZoneInfo(plan.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise place("timezone").error(f"there is no time zone {plan.timezone!r}; try UTC or Europe/Paris") from error
+
+
+def _check_feed(feed: FeedPlan, place: Callable[[str], Place]) -> None:
     required, allowed = KEYS[feed.kind]
     given = {key for key in FeedPlan.__struct_fields__ if key != "kind" and getattr(feed, key) is not None}
     for key in sorted(required - given):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,8 @@ Kind: TypeAlias = Literal["new-projects", "updates", "trending", "file", "osv", 
 Artefact: TypeAlias = Literal["auto", "wheel", "sdist"]
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4_096)]
 Pattern: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9.*?\[\]!-]{1,214}$")]
+Cron: TypeAlias = Annotated[str, Meta(max_length=128)]
+Timezone: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]
 Days: TypeAlias = Annotated[int, Meta(ge=1, le=3_650)]
 
 KEYS: Final[dict[Kind, tuple[frozenset[str], frozenset[str]]]] = {
@@ -82,18 +84,30 @@ class SweepPlan(Part, frozen=True, kw_only=True):
     feed: FeedPlan
     filters: Filters = Filters()
     budget: Budget = Budget()
-    schedule: Annotated[str, Meta(max_length=128)] | None = None
+    schedule: Cron | None = None
     """Five fields of cron; without it the sweep runs by hand only."""
-    timezone: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
+    timezone: Timezone = "UTC"
     """Of the schedule."""
     profile: Name = "pypi"
     """One of those that the configuration lets workers offer."""
+
+
+class DigestPlan(Part, frozen=True, kw_only=True):
+    """When a digest is made, and where it goes. It tells of what ended since the one before."""
+
+    schedule: Cron
+    timezone: Timezone = "UTC"
+    directory: Text | None = None
+    """Where its files are put, one in each form."""
+    webhook: Text | None = None
+    """Who is told it as JSON: an address below one of the configuration's `webhooks`."""
 
 
 class SweepsFile(Part, frozen=True, kw_only=True):
     """The keys of the file."""
 
     sweeps: dict[Name, SweepPlan]
+    digest: DigestPlan | None = None
 
 
 class Sweep(SweepPlan, frozen=True, kw_only=True):
@@ -102,3 +116,38 @@ class Sweep(SweepPlan, frozen=True, kw_only=True):
     name: str
     directory: Path
     """Relative paths start here: the directory of the file."""
+
+
+class Digests(DigestPlan, frozen=True, kw_only=True):
+    """The digest, checked."""
+
+    place: Path | None
+    """Its directory, absolute."""
+
+    @property
+    def name(self) -> str:
+        """What its row is called; no sweep can be called so."""
+        return ":digest"
+
+
+class Plans(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole file, checked."""
+
+    sweeps: dict[str, Sweep]
+    digest: Digests | None
+
+
+class Timed(Protocol):
+    """What a schedule is of."""
+
+    @property
+    def name(self) -> str:
+        """The name under which its latest moment is kept."""
+
+    @property
+    def schedule(self) -> str | None:
+        """Five fields of cron; `None` for never."""
+
+    @property
+    def timezone(self) -> str:
+        """Of the schedule."""

@@ -8,122 +8,126 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
-import structlog
 from croniter import croniter
 from sqlalchemy import insert, select, update
 
 from sandbox.database import is_conflict, writing
 from sandbox.database.schema import SWEEPS
-from sandbox.sweeps.rows import feed_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Engine
 
-    from sandbox.sweeps.plan import Sweep
+    from sandbox.sweeps.plan import Timed
 
-_LONGEST_WAIT_S: Final = 30.0
+    T = TypeVar("T", bound=Timed)
+
+_LONGEST_WAIT_S: Final = 5.0
 """The file is looked at again so often, and the clock may have been set."""
 
-_log = structlog.get_logger(__name__)
+
+class Due(NamedTuple):
+    """A moment that is to be served, UTC seconds since the epoch."""
+
+    since: float
+    """The one that was served before it."""
+    moment: float
 
 
-def moments(sweep: Sweep, after: float) -> Iterator[float]:
+def moments(timed: Timed, after: float) -> Iterator[float]:
     """The moments of a sweep's schedule after one, in UTC seconds since the epoch; none without a schedule."""
-    if sweep.schedule is None:
+    if timed.schedule is None:
         return
-    start = datetime.fromtimestamp(after, ZoneInfo(sweep.timezone))
-    for moment in croniter(sweep.schedule, start).all_next(datetime):
+    start = datetime.fromtimestamp(after, ZoneInfo(timed.timezone))
+    for moment in croniter(timed.schedule, start).all_next(datetime):
         # In the hour that a clock repeats, a moment may come out before the one that it is to follow.
         if moment.timestamp() > after:
             yield moment.timestamp()
 
 
-def latest(sweep: Sweep, after: float, now: float) -> float | None:
+def latest(timed: Timed, after: float, now: float) -> float | None:
     """The latest moment of the schedule after `after` and not later than `now`."""
-    start = datetime.fromtimestamp(now + 1, ZoneInfo(sweep.timezone))
-    for moment in croniter(sweep.schedule, start).all_prev(datetime):
+    start = datetime.fromtimestamp(now + 1, ZoneInfo(timed.timezone))
+    for moment in croniter(timed.schedule, start).all_prev(datetime):
         if moment.timestamp() <= now:
             return float(moment.timestamp()) if moment.timestamp() > after else None
     return None
 
 
-def slot(engine: Engine, sweep: Sweep, now: float) -> float:
+def slot(engine: Engine, timed: Timed, now: float) -> float:
     """The latest moment that was served; a sweep that is new is served as of now."""
-    row = _slot(engine, sweep.name)
+    row = _slot(engine, timed.name)
     if row is not None:
         return row
     try:
         with writing(engine) as connection:
             changed = connection.execute(
-                update(SWEEPS).where(SWEEPS.c.name == sweep.name, SWEEPS.c.slot.is_(None)).values(slot=now)
+                update(SWEEPS).where(SWEEPS.c.name == timed.name, SWEEPS.c.slot.is_(None)).values(slot=now)
             ).rowcount
             if not changed:
-                digest = feed_digest(sweep.feed)
-                connection.execute(insert(SWEEPS), {"name": sweep.name, "feed": digest, "cursor": {}, "slot": now})
+                connection.execute(insert(SWEEPS), {"name": timed.name, "feed": "", "cursor": {}, "slot": now})
     except Exception as error:
         if not is_conflict(error):
             raise
-    return _slot(engine, sweep.name) or now
+    return _slot(engine, timed.name) or now
 
 
-def take(engine: Engine, sweep: Sweep, now: float) -> bool:
-    """Whether a moment of the sweep's schedule is due, and it is ours to serve."""
-    if sweep.schedule is None:
-        return False
-    served = slot(engine, sweep, now)
-    due = latest(sweep, served, now)
+def take(engine: Engine, timed: Timed, now: float) -> Due | None:
+    """The moment of a schedule that is due, if it is ours to serve."""
+    if timed.schedule is None:
+        return None
+    served = slot(engine, timed, now)
+    due = latest(timed, served, now)
     if due is None:
-        return False
+        return None
     with writing(engine) as connection:
         taken = connection.execute(
-            update(SWEEPS).where(SWEEPS.c.name == sweep.name, SWEEPS.c.slot == served).values(slot=due)
+            update(SWEEPS).where(SWEEPS.c.name == timed.name, SWEEPS.c.slot == served).values(slot=due)
         )
-        return bool(taken.rowcount)
+        return Due(since=served, moment=due) if taken.rowcount else None
 
 
 def keep_schedule(
     engine: Engine,
-    sweeps: Callable[[], Mapping[str, Sweep]],
-    run: Callable[[Sweep], None],
+    wanted: Callable[[], Sequence[T]],
+    run: Callable[[T, Due], None],
     clock: Callable[[], float],
     stop: threading.Event,
 ) -> None:
-    """Run sweeps as their schedules say, each in a thread of its own, until `stop` is set and all have ended.
+    """Run things as their schedules say, each in a thread of its own, until `stop` is set and all have ended.
 
     Args:
         engine: The database.
-        sweeps: Gives the sweeps as their file has them now.
+        wanted: Gives what is scheduled, as the file has it now.
         run: Runs one; never raises.
         clock: UTC seconds since the epoch.
-        stop: Ends it; sweeps that run must heed it too.
+        stop: Ends it; what runs must heed it too.
     """
     running: dict[str, threading.Thread] = {}
     try:
         while not stop.is_set():
-            wanted = sweeps()
+            timed = wanted()
             running = {name: thread for name, thread in running.items() if thread.is_alive()}
-            for name, sweep in wanted.items():
-                if name not in running and take(engine, sweep, clock()):
-                    _log.info("a sweep is due", sweep=name)
-                    running[name] = threading.Thread(target=run, args=(sweep,), name=f"sweep {name}")
-                    running[name].start()
-            stop.wait(_wait(engine, wanted, clock()))
+            for it in timed:
+                if it.name not in running and (due := take(engine, it, clock())):
+                    running[it.name] = threading.Thread(target=run, args=(it, due), name=f"sweep {it.name}")
+                    running[it.name].start()
+            stop.wait(_wait(engine, timed, clock()))
     finally:
         stop.set()
         for thread in running.values():
             thread.join()
 
 
-def _wait(engine: Engine, sweeps: Mapping[str, Sweep], now: float) -> float:
+def _wait(engine: Engine, timed: Sequence[Timed], now: float) -> float:
     """Seconds until the next moment, at most `_LONGEST_WAIT_S`."""
-    dues = [next(moments(sweep, slot(engine, sweep, now)), None) for sweep in sweeps.values() if sweep.schedule]
+    dues = [next(moments(it, slot(engine, it, now)), None) for it in timed if it.schedule]
     soonest = min((due - now for due in dues if due is not None), default=_LONGEST_WAIT_S)
-    # A sweep that is still running may be overdue: it is looked at again soon.
+    # What is still running may be overdue: it is looked at again soon.
     return min(max(soonest, 1.0), _LONGEST_WAIT_S)
 
 

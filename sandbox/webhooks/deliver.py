@@ -47,8 +47,10 @@ class _Due(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery that this process has taken."""
 
     id: str
-    submission: str
+    submission: str | None
     event: str
+    content: dict[str, Any] | None
+    """What is told, when it is not of a submission."""
     url: str
     attempts: int
     """This one included."""
@@ -112,7 +114,7 @@ class Deliverer:
         """Claim deliveries by moving their time on; who comes second finds it moved."""
         now = self._clock()
         table = DELIVERIES.c
-        columns = (table.id, table.submission, table.event, table.url, table.attempts, table.due)
+        columns = (table.id, table.submission, table.event, table.content, table.url, table.attempts, table.due)
         with self._engine.connect() as connection:
             due = connection.execute(
                 select(*columns)
@@ -134,6 +136,7 @@ class Deliverer:
                         id=row.id,
                         submission=row.submission,
                         event=row.event,
+                        content=row.content,
                         url=row.url,
                         attempts=row.attempts + 1,
                     )
@@ -175,6 +178,8 @@ class Deliverer:
         return f"the answer was {status}", status == HTTPStatus.GONE
 
     def _body(self, due: _Due) -> bytes:
+        if due.content is not None:
+            return msgspec.json.encode({"delivery": due.id, "event": due.event, **due.content})
         with self._engine.connect() as connection:
             row = connection.execute(select(SUBMISSIONS).where(SUBMISSIONS.c.id == due.submission)).mappings().one()
         return msgspec.json.encode({"delivery": due.id, "event": due.event, "submission": _told(row)})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import insert, select, tuple_, update
 
 from sandbox.database import writing
 from sandbox.database.schema import DELIVERIES
+from sandbox.submissions import identifiers
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, RowMapping
@@ -21,6 +22,7 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     submission: str
+    """Empty when it tells of something else."""
     event: str
     url: str
     state: State
@@ -29,6 +31,37 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
     due: float
     ended: float | None
     reason: str
+
+
+def tell(engine: Engine, event: str, content: dict[str, Any], url: str, now: float) -> str:
+    """Commit a message that is not of a submission's end; it is due at once.
+
+    Args:
+        engine: The database.
+        event: What it is, e.g. `sweeps.digest`.
+        content: Members of the JSON object that is sent.
+        url: Whom to tell; delivered only below one of the configuration's `webhooks`.
+        now: UTC seconds since the epoch.
+
+    Returns:
+        Its id.
+    """
+    made = {
+        "id": identifiers.new(now),
+        "submission": None,
+        "event": event,
+        "content": content,
+        "url": url,
+        "state": "pending",
+        "created": now,
+        "attempts": 0,
+        "due": now,
+        "ended": None,
+        "reason": "",
+    }
+    with writing(engine) as connection:
+        connection.execute(insert(DELIVERIES), made)
+    return str(made["id"])
 
 
 def listed(
@@ -70,4 +103,5 @@ def retry(engine: Engine, identifier: str, now: float) -> DeliveryRow | None:
 
 
 def _read(row: RowMapping) -> DeliveryRow:
-    return msgspec.convert({str(name): value for name, value in row.items()}, DeliveryRow)
+    plain = {str(name): value for name, value in row.items()}
+    return msgspec.convert(plain | {"submission": row["submission"] or ""}, DeliveryRow)

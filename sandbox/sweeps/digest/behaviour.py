@@ -20,20 +20,12 @@ _LISTED: Final = 20
 """Names and addresses of one package."""
 
 
-def compare(connection: Connection, run: RowMapping) -> dict[str, Any] | None:
-    """Compare a run with that of the previous release, of the same kind of artefact and under the same profile.
-
-    Args:
-        connection: The database.
-        run: A row of runs.
+def compare(connection: Connection, run: RowMapping, previous: RowMapping) -> dict[str, Any] | None:
+    """Compare two rows of runs.
 
     Returns:
-        The fields of a `ChangePart` that are not the package's; `None` when there is no previous release that ran, or
-        nothing is different.
+        The fields of a `ChangePart` that are not the package's; `None` when nothing is different.
     """
-    previous = _previous(connection, run)
-    if previous is None:
-        return None
     now = {finding.name: finding for finding in findings_of(connection, run["run"])}
     then = {finding.name: finding for finding in findings_of(connection, previous["run"])}
     gained = tuple(finding for name, finding in now.items() if name not in then)
@@ -71,8 +63,8 @@ def _contacts(connection: Connection, run: str) -> set[tuple[str, str]]:
     return {(kind, value) for kind, value in connection.execute(wanted)}
 
 
-def _previous(connection: Connection, run: RowMapping) -> RowMapping | None:
-    """The latest run of the highest version below the run's own."""
+def previous_release(connection: Connection, run: RowMapping) -> RowMapping | None:
+    """The latest run of the highest version below a run's own, of the same kind of artefact under the same profile."""
     table = RUNS.c
     mine = _version(run["version"])
     if mine is None:

@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, or_, select
 
 from collector.store.schema import FINDINGS, RUNS
 from sandbox.database.schema import SUBMISSIONS, SWEEP_ENTRIES, SWEEP_RUNS
-from sandbox.sweeps.digest.behaviour import compare, findings_of
+from sandbox.sweeps.digest.behaviour import compare, findings_of, previous_release
 from sandbox.sweeps.digest.model import BadPart, ChangePart, Digest, ProblemPart, SweepPart
 
 if TYPE_CHECKING:
@@ -36,18 +36,23 @@ def gather(engine: Engine, since: float, until: float, sweep: str | None = None)
         bad: list[BadPart] = []
         changed: list[ChangePart] = []
         unknown: list[ProblemPart] = []
+        compared = 0
         for row in _ended(connection, since, until, sweep):
-            package = _package(row)
+            run = _run(connection, row["run"])
+            package = _package(row, run)
             if row["state"] != "done":
                 unknown.append(ProblemPart(**package, problem=row["state"], reasons=_sentences([row["reason"]])))
                 continue
-            run = _run(connection, row["run"])
             if row["verdict"] == "inconclusive":
                 reasons = run["reasons"] if run else [row["reason"]]
                 unknown.append(ProblemPart(**package, problem="inconclusive", reasons=_sentences(reasons)))
             if row["verdict"] in ("malicious", "suspicious"):
                 bad.append(_bad(connection, row, run, package))
-            if run is not None and (change := compare(connection, run)):
+            previous = previous_release(connection, run) if run else None
+            if run is None or previous is None:
+                continue
+            compared += 1
+            if change := compare(connection, run, previous):
                 changed.append(ChangePart(**package, **change))
         bad.sort(key=lambda it: (it.verdict != "malicious", it.before == it.verdict, it.purl))
         changed.sort(key=lambda it: (not (it.gained or it.contacts), it.purl))
@@ -62,6 +67,7 @@ def gather(engine: Engine, since: float, until: float, sweep: str | None = None)
             ),
             waiting=sum(_counted(connection, SUBMISSIONS.c.state, _waiting(until, sweep)).values()),
             bad=tuple(bad[:LISTED]),
+            compared=compared,
             changed=tuple(changed[:LISTED]),
             unknown=tuple(unknown[:LISTED]),
             left_out={
@@ -121,10 +127,10 @@ def _ended(connection: Connection, since: float, until: float, sweep: str | None
     ).mappings()
 
 
-def _package(row: RowMapping) -> dict[str, Any]:
+def _package(row: RowMapping, run: RowMapping | None) -> dict[str, Any]:
     return {
         "purl": row["package"],
-        "artefact": row["artefact"],
+        "artefact": run["kind"] if run else row["artefact"],
         "sweep": row["sweep"],
         "why": row["why"],
         "submission": row["id"],

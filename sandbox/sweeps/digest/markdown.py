@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sandbox.sweeps.digest.shown import headline, instant, news, summary
+from sandbox.sweeps.digest.shown import compared, headline, instant, news, summary
 from sandbox.terminal.page import harmless
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def _lines(digest: Digest) -> Iterator[str]:
     yield ""
     yield f"{summary(digest)}."
     yield from _section("New and bad", digest.bad, more["bad"], "Nothing malicious or suspicious.", _bad)
-    yield from _section("Changed behaviour", digest.changed, more["changed"], "No release acts otherwise.", _change)
+    yield from _section("Changed behaviour", digest.changed, more["changed"], "None acts otherwise.", _change)
+    yield ""
+    yield compared(digest)
     yield from _section("Not known", digest.unknown, more["unknown"], "Every run was seen whole.", _problem)
     yield from _section("Sweeps", digest.sweeps, 0, "No sweep ran.", _sweep)
 
@@ -101,7 +103,7 @@ def _problem(part: ProblemPart) -> Iterator[str]:
 
 
 def _sweep(part: SweepPart) -> Iterator[str]:
-    yield f"- {code(part.sweep)} {plain(headline(part))}"
+    yield f"- {code(part.sweep)} {headline(part)}"
     if part.reason:
         yield f"  - {code(part.reason)}"
     if part.bad:

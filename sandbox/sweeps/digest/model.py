@@ -51,7 +51,7 @@ class PackagePart(Part, frozen=True, kw_only=True):
 
     purl: str
     artefact: str
-    """Its kind: `wheel` or `sdist`; `auto` when no run is known."""
+    """`wheel` or `sdist`; what was asked for, perhaps `auto`, when there is no run."""
     sweep: str
     why: str
     """What the feed said."""
@@ -109,6 +109,8 @@ class Digest(Part, frozen=True, kw_only=True):
     """Submissions of sweeps that wait or run at the end of the span: in the next digest."""
     bad: tuple[BadPart, ...]
     """Malicious before suspicious, and what is new before what was known."""
+    compared: int
+    """Runs for which there is a run of the previous release: only of these it is known whether they changed."""
     changed: tuple[ChangePart, ...]
     unknown: tuple[ProblemPart, ...]
     left_out: dict[Literal["bad", "changed", "unknown"], int]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from jinja2 import Environment, StrictUndefined
 
-from sandbox.sweeps.digest.shown import headline, instant, news, summary
+from sandbox.sweeps.digest.shown import compared, headline, instant, news, summary
 from sandbox.terminal.page import harmless
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def render_html(digest: Digest) -> str:
         keep_trailing_newline=True,
     )
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(digest=digest, headline=headline, instant=instant, news=news, summary=summary)
+    return template.render(
+        digest=digest, compared=compared, headline=headline, instant=instant, news=news, summary=summary
+    )
 
 
 def _shown(value: object) -> object:

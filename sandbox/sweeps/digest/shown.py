@@ -48,6 +48,12 @@ def headline(sweep: SweepPart) -> str:
     return f"{instant(sweep.started)}{took}: {sweep.state}; {counted(sweep.counts)}"
 
 
+def compared(digest: Digest) -> str:
+    """How many runs could be compared at all."""
+    runs = sum(digest.verdicts.values())
+    return f"{digest.compared:,} of {runs:,} runs could be compared with one of the previous release."
+
+
 def news(bad: BadPart) -> str:
     """Whether a bad package is news."""
     if not bad.before:

@@ -224,7 +224,12 @@ def test_behaviour_is_compared_with_the_previous_release(night: Night) -> None:
     night.ran("quiet", "1.1", contacts=("known.test", "drop.evil.test"))
     night.ran("unheard-of", "1.0", findings=("anything",))
 
-    quiet, change = gather(night.engine, NOW, NOW + 24 * HOUR).changed
+    digest = gather(night.engine, NOW, NOW + 24 * HOUR)
+    quiet, change = digest.changed
+    assert digest.compared == 3
+    assert "3 of 4 runs could be compared" in render_markdown(digest)
+    assert "3 of 4 runs could be compared" in render_html(digest)
+    assert change.artefact == "wheel"
 
     assert change.purl == "pkg:pypi/thing@2.0"
     assert (change.previous, change.previous_run, change.previous_verdict) == ("pkg:pypi/thing@1.10", latest, "clean")

@@ -12,10 +12,12 @@ import pytest
 from sandbox.sweeps.feeds.feed import FeedError
 from sandbox.sweeps.feeds.index_feed import IndexFeed
 from sandbox.sweeps.feeds.listed import ListedFeed
+from sandbox.sweeps.feeds.make import make_feed
 from sandbox.sweeps.feeds.osv import OsvFeed
 from sandbox.sweeps.feeds.popularity import TrendingFeed
 from sandbox.sweeps.feeds.rss import read_rss
 from sandbox.sweeps.feeds.watch import WatchFeed
+from sandbox.sweeps.plan import FeedPlan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,6 +270,22 @@ def test_what_grew_between_two_snapshots(write: Any) -> None:
 def test_a_popularity_list_that_is_none(body: bytes) -> None:
     with pytest.raises(FeedError, match="popularity list"):
         Swept(TrendingFeed(lambda: body, growth=2.0, least=1, top=10))
+
+
+def test_a_popularity_list_at_an_address(index: SweptIndex, fetcher: Fetcher, tmp_path: Path) -> None:
+    plan = FeedPlan(kind="trending", source=f"{index.base}/top.json", growth=2.0, least=1)
+    index.pages["/top.json"] = ("application/json", b'{"thing": 1, "other": 10}')
+    one = Swept(make_feed(plan, tmp_path, fetcher, NOW))
+    assert one.purls == []
+    index.pages["/top.json"] = ("application/json", b'{"thing": 9, "other": 10}')
+    two = Swept(make_feed(plan, tmp_path, fetcher, NOW), one.cursor)
+    assert two.purls == ["thing"]
+    index.pages["/top.json"] = ("application/json", bytes(33 * 1024**2))
+    with pytest.raises(FeedError, match="larger than"):
+        Swept(make_feed(plan, tmp_path, fetcher, NOW), two.cursor)
+    index.redirects["/top.json"] = f"{index.base.replace('127.0.0.1', 'localhost')}/elsewhere"
+    with pytest.raises(FeedError, match="redirects to localhost"):
+        Swept(make_feed(plan, tmp_path, fetcher, NOW), two.cursor)
 
 
 def advisory(name: str, *versions: str, modified: str = "1", ecosystem: str = "PyPI", **more: Any) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.errors import SweepsFileError, UsageError
 from sandbox.resources import profile_names, profiles_directory
-from sandbox.sweeps.load import find_sweeps, load_sweeps, pick
+from sandbox.sweeps.load import find_sweeps, load_plans, load_sweeps, pick
 from sandbox.sweeps.schedule import latest, moments
 
 GOOD = """\
@@ -45,16 +45,20 @@ def test_the_shipped_sweeps_load_and_are_no_profile() -> None:
 def test_the_examples_in_the_shipped_file_are_right(tmp_path: Path) -> None:
     lines = (profiles_directory() / "sweeps.yaml").read_text().splitlines()
     start = next(at for at, line in enumerate(lines) if line.startswith("  # trending:"))
-    examples = [line.removeprefix("  #").removeprefix(" ") for line in lines[start:]]
+    end = next(at for at, line in enumerate(lines) if line.startswith("# A digest"))
+    digest = "".join(f"{line.removeprefix('# ')}\n" for line in lines[end + 2 :])
+    assert load_plans(written(tmp_path, GOOD + digest)).digest is not None
+    examples = [line.removeprefix("  #").removeprefix(" ") for line in lines[start : end - 1]]
     text = "sweeps:\n" + "".join(f"  {line}\n" for line in examples)
     assert list(load_sweeps(written(tmp_path, text))) == ["trending", "ours", "advisories", "since-november"]
 
 
 def test_the_example_in_the_documentation_is_right(tmp_path: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "sweeps.md").read_text()
-    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    sweep = load_sweeps(written(tmp_path, example))["ours"]
-    assert sweep.budget.submissions == 300
+    plans = load_plans(written(tmp_path, "".join(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))))
+    assert plans.sweeps["ours"].budget.submissions == 300
+    assert plans.digest is not None
+    assert plans.digest.place == Path("/var/lib/fumehood/digests")
 
 
 def test_where_the_file_is_looked_for(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sandbox.sweeps.feeds.make import make_feed
 from sandbox.sweeps.plan import Budget, FeedPlan, Filters, Sweep
 from sandbox.sweeps.preview import Preview, preview
 from sandbox.sweeps.run import Outcome, Service, run_sweep
-from sandbox.sweeps.schedule import keep_schedule, take
+from sandbox.sweeps.schedule import Due, keep_schedule, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -325,9 +325,10 @@ def test_a_moment_is_served_once(bench: Bench) -> None:
     hour = 3600.0
     assert not take(bench.engine, sweep, NOW)
     assert not take(bench.engine, sweep, NOW + 1)
-    assert take(bench.engine, sweep, NOW + 5 * hour)
+    due = take(bench.engine, sweep, NOW + 5 * hour)
+    assert due == Due(since=NOW, moment=NOW + 5 * hour - NOW % hour)
     assert not take(bench.engine, sweep, NOW + 5 * hour)
-    assert take(bench.engine, sweep, NOW + 6 * hour)
+    assert take(bench.engine, sweep, NOW + 6 * hour) == (due.moment, due.moment + hour)
     assert not take(bench.engine, bench.sweep, NOW + 6 * hour)
 
 
@@ -337,14 +338,12 @@ def test_several_timers_serve_a_moment_once(bench: Bench) -> None:
     served: list[str] = []
     stop = threading.Event()
 
-    def run(sweep: Sweep) -> None:
+    def run(sweep: Sweep, _due: Due) -> None:
         served.append(sweep.name)
         stop.set()
 
     timers = [
-        threading.Thread(
-            target=keep_schedule, args=(bench.engine, lambda: {"ours": sweep}, run, lambda: NOW + 3700.0, stop)
-        )
+        threading.Thread(target=keep_schedule, args=(bench.engine, lambda: [sweep], run, lambda: NOW + 3700.0, stop))
         for _ in range(3)
     ]
     for timer in timers:

@@ -20,6 +20,9 @@ from sandbox.submissions import attempts, control
 from sandbox.submissions.attempts import Attempt, Result
 from sandbox.submissions.model import Request
 from sandbox.submissions.submit import submit
+from sandbox.sweeps.digest.gather import gather
+from sandbox.sweeps.digest.publish import tell
+from sandbox.webhooks import deliveries
 from sandbox.webhooks.deliver import TRIES, Deliverer, wait_after
 from sandbox.webhooks.receivers import load_receivers
 
@@ -141,6 +144,19 @@ def test_the_end_is_told_and_signed(engine: Engine, hook: Hook, receivers: tuple
     assert asyncio.run(deliverer.step()) == 0
     [row] = _rows(engine)
     assert (row.state, row.attempts) == ("delivered", 1)
+
+
+def test_a_digest_is_told_like_an_end(engine: Engine, hook: Hook, receivers: tuple[Receiver, ...]) -> None:
+    clock = Clock()
+    identifier = tell(engine, gather(engine, NOW - 60, NOW), hook.url, NOW)
+    clock.now += 1
+    assert asyncio.run(Deliverer(engine, receivers, clock).step()) == 1
+    [(_, headers, body)] = hook.told
+    told = json.loads(body)
+    assert (told["delivery"], told["event"], told["digest"]["until"]) == (identifier, "sweeps.digest", NOW)
+    assert headers["fumehood-event"] == "sweeps.digest"
+    [row] = deliveries.listed(engine, None, None, None, 10)
+    assert (row.submission, row.state) == ("", "delivered")
 
 
 def test_it_is_tried_again_later_until_it_is_taken(engine: Engine, hook: Hook, receivers: tuple[Receiver, ...]) -> None:

@@ -255,8 +255,14 @@ def upgrade() -> None:
     op.create_table(
         "deliveries",
         sa.Column("id", sa.String(length=26), nullable=False),
-        sa.Column("submission", sa.String(length=26), nullable=False),
+        sa.Column("submission", sa.String(length=26), nullable=True, comment="of which it tells, if of one"),
         sa.Column("event", sa.String(length=32), nullable=False, comment="e.g. submission.done; empty before the end"),
+        sa.Column(
+            "content",
+            sa.JSON(none_as_null=True),
+            nullable=True,
+            comment="what is told of something else than a submission",
+        ),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
