@@ -67,4 +67,6 @@ SWEEP_ENTRIES: Final = Table(
     Index(None, "run", "state", "id"),
     Index(None, "sweep", "state"),
     Index(None, "submission"),
+    # The id is in the key of the entry's submission: it must never be given again.
+    sqlite_autoincrement=True,
 )

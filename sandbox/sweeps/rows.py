@@ -10,7 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from sandbox.database import is_conflict, writing
 from sandbox.database.schema import SWEEP_ENTRIES, SWEEP_RUNS, SWEEPS
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 EntryState: TypeAlias = Literal["pending", "submitted", "existing", "skipped", "gone", "unreadable"]
 Ending: TypeAlias = Literal["complete", "budget", "interrupted", "failed"]
 
+_KEPT_S: Final = 90 * 86_400.0
+"""How long it is known what a sweep named, and why it was run or passed over. Submissions and runs stay."""
 _MOST_NOTES: Final = 50
 _LONGEST: Final = 1_000
 """Characters of a sentence."""
@@ -100,6 +102,9 @@ def begin(engine: Engine, sweep: Sweep, owner: str, now: float, lease_s: float) 
                 .where(SWEEP_ENTRIES.c.sweep == sweep.name, SWEEP_ENTRIES.c.state == "pending")
                 .values(run=run.id)
             )
+            # What is not settled went along with the newest run, so none of it is forgotten.
+            old = (SWEEP_RUNS.c.sweep == sweep.name, SWEEP_RUNS.c.ended < now - _KEPT_S)
+            connection.execute(delete(SWEEP_RUNS).where(*old))
             return run
     except Exception as error:
         if is_conflict(error):

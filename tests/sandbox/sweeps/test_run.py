@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from collector.store.schema import RUNS
 from sandbox.database import open_database, upgrade, writing
@@ -268,6 +268,32 @@ def test_a_cursor_is_of_one_feed(bench: Bench) -> None:
     other = msgspec.structs.replace(bench.sweep, feed=FeedPlan(kind="file", source="other.txt"))
     assert rows.peek(bench.engine, other) == {}
     assert rows.begin(bench.engine, other, "here", NOW, 60.0).cursor == {}
+
+
+def test_old_runs_are_forgotten_and_what_they_left_is_not(bench: Bench, index: SweptIndex) -> None:
+    index.release("one", "1.0")
+    index.release("two", "1.0")
+    bench.write("one", "two")
+    assert bench.run(budget=Budget(submissions=1)).counts == {"submitted": 1, "pending": 1}
+    bench.now += 100 * 86_400
+    bench.write()
+    assert bench.run().counts == {"submitted": 1}
+    assert list(bench.entries()) == ["two auto"]
+    with bench.engine.connect() as connection:
+        assert len(connection.execute(select(SWEEP_RUNS)).all()) == 1
+    assert len(bench.submissions()) == 2
+
+
+def test_entries_that_are_forgotten_leave_no_key_behind(bench: Bench, index: SweptIndex) -> None:
+    index.release("one", "1.0")
+    index.release("two", "1.0")
+    bench.write("one")
+    bench.run()
+    with writing(bench.engine) as connection:
+        connection.execute(delete(SWEEP_RUNS))
+    bench.write("two")
+    assert bench.run().counts == {"submitted": 1}
+    assert sorted(bench.submissions()) == ["one@1.0 auto", "two@1.0 auto"]
 
 
 def test_an_index_that_is_away_loses_nothing(bench: Bench, index: SweptIndex) -> None:

@@ -320,6 +320,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run"], ["sweep_runs.id"], name=op.f("fk_sweep_entries_run"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sweep_entries")),
         sa.UniqueConstraint("run", "purl", "artefact", name=op.f("uq_sweep_entries_run_purl_artefact")),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("sweep_entries", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sweep_entries_run_state_id"), ["run", "state", "id"], unique=False)
