@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 DEMO := build/demo
 FUZZ_RUNS ?= 1000000
+API_EXAMPLES ?= 200
 DEMO_PACKAGE ?= pkg:pypi/six
 DEMO_SAMPLE ?= install-exfil-https
 # Tests mostly wait, for sleeps, limits and starting pods: one more process than processors.
@@ -96,6 +97,11 @@ fuzz: $(STAMPS)/installed
 	@mkdir -p build/fuzz
 	@for target in tokenizer reader; do \
 	  (cd build/fuzz && PYTHONPATH='$(CURDIR)' '$(CURDIR)/$(BIN)/python' -m tests.fuzz "$$target" --runs '$(FUZZ_RUNS)'); done
+
+.PHONY: api-fuzz
+api-fuzz: ## Thousands of requests made from the OpenAPI document, by every role (API_EXAMPLES for each endpoint and role)
+api-fuzz: $(STAMPS)/installed
+	@FUMEHOOD_API_EXAMPLES='$(API_EXAMPLES)' $(BIN)/python -m pytest tests/sandbox/api/test_description.py
 
 .PHONY: lint
 lint: ## Check style, types and import contracts

@@ -39,6 +39,7 @@ def serve(configuration: Configuration, *, host: str | None, port: int | None) -
 
     from sandbox.api.app import create_app
     from sandbox.api.service import open_service
+    from sandbox.observability import logs
 
     logs.configure()
     with _listen(host or configuration.api.host, configuration.api.port if port is None else port) as listening:
@@ -50,6 +51,7 @@ def serve(configuration: Configuration, *, host: str | None, port: int | None) -
         click.echo(f"fumehood serves {_url(listening)}/api/v1", err=True)
         if not tokens.any_in_force(service.engine, time.time()):
             click.echo("no token is in force yet; make one: fumehood token create me --role admin", err=True)
+        logs.configure()
         for number in (signal.SIGINT, signal.SIGTERM):
             # The server hears them while it runs, ends in order, and raises them again: that has then been seen to.
             signal.signal(number, lambda _number, _frame: None)

@@ -29,13 +29,18 @@ def report() -> Report:
     return analyse(Bundle.open(BUNDLE), load_rules())
 
 
-@pytest.fixture
-def run(api: Offered, report: Report) -> str:
+def stored(api: Offered, bundle: Path) -> tuple[str, Report]:
     """A run whose evidence is stored and whose rows are written, as a worker leaves it."""
-    api.service.evidence.put(BUNDLE)
+    made = analyse(Bundle.open(bundle), load_rules())
+    api.service.evidence.put(bundle)
     with writing(api.service.engine) as connection:
-        rows.write(connection, rows.rows(report))
-    return report.manifest.run
+        rows.write(connection, rows.rows(made))
+    return made.manifest.run, made
+
+
+@pytest.fixture
+def run(api: Offered) -> str:
+    return stored(api, BUNDLE)[0]
 
 
 @pytest.fixture
