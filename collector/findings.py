@@ -11,13 +11,13 @@ from collector.events import AnyEvent
 from collector.manifest import PHASES
 from collector.sigma.correlate import Correlation
 from collector.sigma.fields import getters_by_kind
-from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet
+from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet, selections_of
 from collector.sigma.view import View
 from collector.suppressions import Suppression
 from collector.verdict import bait_left
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from collector.sigma.view import Context
 
@@ -80,22 +80,36 @@ def match(rules: RuleSet, events: Sequence[AnyEvent], context: Context) -> tuple
     findings: list[Finding] = []
     taken = 0
     for rule in rules.rules:
-        if isinstance(rule.body, Correlation):
-            steps = len(rule.body.steps)
-            matches = [(at, _view(events[at], context), step) for step in range(steps) for at in hits[taken + step]]
-            occurrences = rule.body.find(matches)
-            if occurrences and rule.level == "critical":
-                occurrences = [*_own(rule.body, matches, context), *occurrences]
-            taken += steps
-        else:
-            occurrences = [(at,) for at in hits[taken]]
-            taken += 1
-        findings += _findings(rule, occurrences, events, context)
+        own = hits[taken : taken + len(selections_of(rule))]
+        taken += len(own)
+        if any(own):
+            findings += _findings(rule, _occurrences(rule, own, events, context), events, context)
     return tuple(sorted(findings, key=_order))
 
 
-def _view(event: AnyEvent, context: Context) -> View:
-    return View(event, context, getters_by_kind()[type(event)])
+def _occurrences(
+    rule: Rule, hits: Sequence[list[int]], events: Sequence[AnyEvent], context: Context
+) -> Iterator[tuple[int, ...]]:
+    """Yield the places of the events of each occurrence, from those that each selection of a rule matched."""
+    if not isinstance(rule.body, Correlation):
+        yield from ((at,) for at in hits[0])
+        return
+    if rule.level == "critical" and rule.body.rises:
+        # Of several ways to complete a chain a correlation takes the latest. Else a package could disown one by making
+        # a compiler, or a program that is only called, repeat a part of it: what it did alone and uncalled comes first.
+        alone = [[at for at in places if _standing((events[at],), context) == _ALONE] for places in hits]
+        if alone != hits:
+            yield from rule.body.find(_matches(alone, events, context))
+    yield from rule.body.find(_matches(hits, events, context))
+
+
+def _matches(
+    hits: Sequence[list[int]], events: Sequence[AnyEvent], context: Context
+) -> Iterator[tuple[int, View, int]]:
+    for step, places in enumerate(hits):
+        for at in places:
+            event = events[at]
+            yield at, View(event, context, getters_by_kind()[type(event)]), step
 
 
 def _findings(
@@ -132,21 +146,14 @@ def _findings(
         )
 
 
-def _own(body: Correlation, matches: Sequence[tuple[int, View, int]], context: Context) -> Sequence[tuple[int, ...]]:
-    """Find what the package did alone and uncalled.
-
-    Of several ways to complete a chain a correlation takes the latest. Else a package could disown one by making a
-    compiler, or a program that is only called, repeat a part of it.
-    """
-    own = [it for it in matches if _standing((it[1].event,), context) == _Standing(owned=True, called=False)]
-    return body.find(own) if body.rises and len(own) < len(matches) else ()
-
-
 class _Standing(NamedTuple):
     """Whose doing an occurrence is: see `Finding`."""
 
     owned: bool
     called: bool
+
+
+_ALONE: Final = _Standing(owned=True, called=False)
 
 
 def _standing(events: Iterable[AnyEvent], context: Context) -> _Standing:

@@ -64,13 +64,13 @@ class Correlation:
     rises: bool = True
     """What some matches show, more of them still show."""
 
-    def find(self, matches: Sequence[tuple[int, View, int]]) -> list[tuple[int, ...]]:
+    def find(self, matches: Iterable[tuple[int, View, int]]) -> Iterator[tuple[int, ...]]:
         """Find all occurrences.
 
         Args:
             matches: Place of the event in the run, its fields, and number of the step that matched it.
 
-        Returns:
+        Yields:
             For each occurrence the places of its events; the last one completed it.
         """
         groups: dict[Key, list[Match]] = {}
@@ -83,12 +83,10 @@ class Correlation:
             group += (
                 Match(position, view.event.ts, step, value) for value in _counted(view, self.steps[step].value_fields)
             )
-        found: list[tuple[int, ...]] = []
         for group in groups.values():
             group.sort(key=lambda match: (match.ts, match.position))
             # Several steps, or several values, may have come from one event.
-            found += (tuple(dict.fromkeys(positions)) for positions in self.finder(group))
-        return found
+            yield from (tuple(dict.fromkeys(positions)) for positions in self.finder(group))
 
 
 def _counted(view: View, fields: tuple[str, ...]) -> Iterable[Key]:

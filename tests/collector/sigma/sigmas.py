@@ -63,19 +63,26 @@ def load(*documents: dict[str, Any], name: str = "key-read.yml") -> list[Rule]:
 
 def selection(detection: str, category: str = "fumehood") -> Selection:
     """Compile a detection written as YAML, without the rest of a rule; `condition` is `sel` if not given."""
-    detections = yaml.safe_load(textwrap.dedent(detection))
-    detections.setdefault("condition", "sel")
+    return compiled({"condition": "sel", **yaml.safe_load(textwrap.dedent(detection))}, category)
+
+
+def compiled(detection: dict[str, Any], category: str = "fumehood") -> Selection:
+    """Compile a detection, without the rest of a rule."""
     found = category_named(category)
     assert found is not None
-    parsed = SigmaRule.from_dict({"title": "test", "logsource": {"category": category}, "detection": detections})
+    parsed = SigmaRule.from_dict({"title": "test", "logsource": {"category": category}, "detection": detection})
     return compile_trees(condition_trees(parsed), found.kinds)
 
 
-def fires(compiled: Selection, line: str) -> bool:
+def lines_of_examples(rules: RuleSet) -> list[str]:
+    """The events, in text form, of all examples of rules."""
+    return [line for rule in rules.rules for example in rule.examples for line in example.events]
+
+
+def fires(made: Selection, line: str) -> bool:
     """Whether a selection matches the event of one line (in text form)."""
     events = told(line)
-    made = _rule_of(compiled)
-    return bool(match(RuleSet((made,), ""), events, context(events)))
+    return bool(match(RuleSet((_rule_of(made),), ""), events, context(events)))
 
 
 def told(*lines: str, interval: float = 1.0) -> list[AnyEvent]:
@@ -110,6 +117,6 @@ def findings(rules: Sequence[Rule], events: Sequence[AnyEvent]) -> tuple[Finding
     return match(RuleSet(tuple(rules), ""), events, context(events))
 
 
-def _rule_of(compiled: Selection) -> Rule:
-    [made] = load(rule())
-    return replace(made, body=compiled)
+def _rule_of(made: Selection) -> Rule:
+    [plain] = load(rule())
+    return replace(plain, body=made)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +14,7 @@ from collector.sigma.load import load_rules
 from collector.sigma.needs import Need
 from collector.sigma.regex import Piece, pieces_of
 from collector.sigma.rule import RuleSet, Selection, selections_of
-from tests.collector.sigma.sigmas import context, selection, told, tried_one_by_one
+from tests.collector.sigma.sigmas import compiled, context, lines_of_examples, selection, told, tried_one_by_one
 
 RULES = Path(__file__).parents[3] / "profiles" / "rules"
 WORDS = (
@@ -106,7 +105,7 @@ def selections(draw: st.DrawFn) -> Selection:
         condition = draw(st.sampled_from(("{} and {}", "{} or {}", "{} and not {}", "not {} or {}"))).format(
             condition, name
         )
-    return selection(yaml.safe_dump({**parts, "condition": condition}))
+    return compiled({**parts, "condition": condition})
 
 
 @st.composite
@@ -141,8 +140,7 @@ def test_the_index_changes_no_answer(made: list[Selection], text: list[str]) -> 
 def test_the_index_changes_no_answer_of_the_shipped_rules() -> None:
     rules = load_rules(RULES)
     made = [it for rule in rules.rules for it in selections_of(rule)]
-    blocks = [block for path in sorted(RULES.rglob("*.yml")) for block in yaml.safe_load_all(path.read_text())]
-    text = [line for block in blocks for it in block.get("fumehood", {}).get("examples", ()) for line in it["events"]]
+    text = lines_of_examples(rules)
     events = told(*text)
     where = context(events)
     expected = tried_one_by_one(made, events, where)
