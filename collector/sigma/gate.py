@@ -67,10 +67,13 @@ def _joined(gates: Iterable[Gate], *, decisive: bool) -> Gate:
     outcomes = [gate.outcome for gate in distinct.values()]
 
     def outcome(view: View) -> bool | None:
-        found = {one(view) for one in outcomes}
-        if decisive in found:
-            return decisive
-        return None if None in found else not decisive
+        unknown = False
+        for one in outcomes:
+            found = one(view)
+            if found is decisive:
+                return decisive
+            unknown = unknown or found is None
+        return None if unknown else not decisive
 
     return Gate((decisive, frozenset(distinct)), outcome)
 

@@ -144,10 +144,12 @@ def _outcome(
             inner = _outcome(node.args[0], blank, fields, leaf_outcome)
             return None if inner is None else not inner
         case ConditionAND() | ConditionOR():
-            decisive = isinstance(node, ConditionOR)
-            outcomes = {_outcome(child, blank, fields, leaf_outcome) for child in node.args}
-            if decisive in outcomes:
-                return decisive
-            return None if None in outcomes else not decisive
+            decisive, unknown = isinstance(node, ConditionOR), False
+            for child in node.args:
+                outcome = _outcome(child, blank, fields, leaf_outcome)
+                if outcome is decisive:
+                    return decisive
+                unknown = unknown or outcome is None
+            return None if unknown else not decisive
         case _:
             return leaf_outcome(node, blank, fields)
