@@ -39,7 +39,6 @@ def serve(configuration: Configuration, *, host: str | None, port: int | None) -
 
     from sandbox.api.app import create_app
     from sandbox.api.service import open_service
-    from sandbox.observability import logs
 
     logs.configure()
     with _listen(host or configuration.api.host, configuration.api.port if port is None else port) as listening:

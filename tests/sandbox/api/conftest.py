@@ -52,7 +52,9 @@ class Offered:
 
     def client(self, role: Role | None, name: str = "", **more: Any) -> httpx2.Client:
         headers = {"Authorization": f"Bearer {self.secret(role, name)}"} if role else more.pop("headers", None)
-        return httpx2.Client(base_url=f"{self.url}{PREFIX}", headers=headers, trust_env=False, **more)
+        return httpx2.Client(
+            base_url=f"{self.url}{PREFIX}", headers=headers, trust_env=False, **{"timeout": 60, **more}
+        )
 
     def submitted(self, **more: Any) -> Submission:
         """A submission that is there already."""
