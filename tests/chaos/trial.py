@@ -59,6 +59,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return [
             f"seed {self.seed}, {self.seconds:.0f} s",
             f"strikes: {_counted(self.strikes)}",
+            *(["no disk was filled: that needs root"] if "disk filled" not in self.strikes else []),
             f"submissions: {_counted(self.states)}",
             f"attempts: {_counted(self.attempts)}",
             *(f"FAULT: {fault}" for fault in self.faults),

@@ -54,6 +54,22 @@ def test_what_cannot_be_run_fails_with_the_reason_and_is_not_tried_again(embedde
     assert done.stdout.startswith("failed: 'bad-1.0-py3-none-any.whl': it is not a whole zip")
 
 
+def test_a_fault_of_the_machine_is_tried_again_and_then_dead_and_can_be_retried(embedded: Service) -> None:
+    embedded.start_worker()
+    identifier = embedded.submit(profile="elsewhere")
+    row = embedded.ended(identifier)
+    assert (row.state, row.attempt) == ("dead", 3)
+    assert "given up after 3 attempts" in row.reason
+    assert "no profile 'elsewhere'" in row.reason
+    assert _outcomes(embedded, identifier) == ["lost"] * 3
+    starts = [attempt.started for attempt in attempts_of(embedded.engine, identifier)]
+    assert starts[1] - starts[0] >= 1
+    assert starts[2] - starts[1] >= 2
+    assert embedded.fumehood("queue", "list", "--state", "dead").stdout.startswith(identifier)
+    assert embedded.fumehood("queue", "retry", identifier).returncode == 0
+    embedded.wait(lambda: embedded.row(identifier).attempt > 3, "another attempt")
+
+
 def test_a_killed_run_is_tried_again_at_once(embedded: Service) -> None:
     worker = embedded.start_worker()
     identifier = embedded.submit(waits=True)
