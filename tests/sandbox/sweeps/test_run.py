@@ -410,7 +410,9 @@ def test_a_sweep_that_is_killed_again_and_again_submits_each_package_once(
         process.communicate()
         states.append(process.returncode)
         with writing(engine) as connection:  # as if the lease had run out
-            connection.execute(update(SWEEP_RUNS).where(SWEEP_RUNS.c.state == "running").values(lease_until=0.0))
+            connection.execute(
+                update(SWEEP_RUNS).where(SWEEP_RUNS.c.state == "running").values(lease_until=time.time() - 1)
+            )
     assert states == [-signal.SIGKILL, -signal.SIGKILL, 130, -signal.SIGKILL]
     ended = subprocess.run(command, env=environment, capture_output=True, check=True)
     outcome = json.loads(ended.stdout)
