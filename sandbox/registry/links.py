@@ -91,7 +91,10 @@ def _absolute(link: str, base: str) -> str:
 
 
 def _parse_json(body: bytes, url: str) -> Page:
-    document = msgspec.json.decode(body)
+    try:
+        document = msgspec.json.decode(body)
+    except RecursionError as error:
+        raise ValueError("the JSON answer is nested too deeply") from error
     entries = document.get("files") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("the JSON answer is not an index page: it has no list `files`")  # noqa: TRY004

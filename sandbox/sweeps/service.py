@@ -7,8 +7,9 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 from sqlalchemy.exc import DBAPIError
 
 from collector.sigma.load import rules_digest
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from sandbox.submissions.model import Submission
     from sandbox.sweeps.plan import Sweep
 
+_MAX_INDEX_BYTES: Final = 64 * 1024**2
+"""Of one project's page. Thousands are read, several at a time."""
+
 
 @contextmanager
 def open_service(
@@ -52,10 +56,13 @@ def open_service(
         DatabaseUnavailableError: The database went away.
     """
     stop = threading.Event()
+    settings = msgspec.structs.replace(
+        read_pip_configuration(environment).fetch_settings(), max_index_bytes=_MAX_INDEX_BYTES
+    )
     cache = Cache(Settings.from_environment(environment).cache / "registry")
     try:
         with (
-            Fetcher(read_pip_configuration(environment).fetch_settings(), cache) as fetcher,
+            Fetcher(settings, cache) as fetcher,
             stopping(stop, fetcher.break_off),
         ):
             yield Service(

@@ -173,6 +173,31 @@ def test_releases_newer_than_a_date(index: SweptIndex, fetcher: Fetcher, tmp_pat
     assert Swept(feed, one.cursor).purls == ["undated@2.1"]
 
 
+def test_an_index_that_knows_only_html(index: SweptIndex, fetcher: Fetcher, tmp_path: Path) -> None:
+    watch = tmp_path / "watch.txt"
+    watch.write_text("thing\n")
+    index.add_project("thing", {"/f/thing-1.0.tar.gz": "", "/f/thing-0.9.zip": "", "/f/other-7.0.tar.gz": ""}, "html")
+    one = Swept(WatchFeed(fetcher, watch, now=NOW))
+    assert one.purls == []
+    index.add_project("thing", {"/f/thing-1.0.tar.gz": "", "/f/thing-1.1-py3-none-any.whl": ""}, "html")
+    two = Swept(WatchFeed(fetcher, watch, now=NOW), one.cursor)
+    assert two.purls == ["thing@1.1"]
+    assert Swept(WatchFeed(fetcher, watch, now=NOW), two.cursor).purls == []
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"{", b'{"files": 3}', b'{"files": [{"filename": 1}]}', b"[" * 100_000])
+def test_a_projects_page_that_is_none_is_counted(
+    index: SweptIndex, fetcher: Fetcher, tmp_path: Path, body: bytes
+) -> None:
+    watch = tmp_path / "watch.txt"
+    watch.write_text("bad\ngood\n")
+    index.release("good", "1.0")
+    index.pages["/simple/bad/"] = ("application/json", body)
+    swept = Swept(WatchFeed(fetcher, watch, now=NOW, since=0.0))
+    assert swept.purls == ["good@1.0"]
+    assert swept.bad == 1
+
+
 def test_an_upload_in_the_future_hides_none_after_it(index: SweptIndex, fetcher: Fetcher, tmp_path: Path) -> None:
     watch = tmp_path / "watch.txt"
     watch.write_text("thing\n")
