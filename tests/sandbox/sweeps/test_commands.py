@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from sqlalchemy import insert, select, update
 
 from sandbox.cli import cli
@@ -62,7 +63,7 @@ Ran = tuple[int, str, str]
 
 
 @pytest.fixture
-def fumehood(variables: dict[str, str], capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def fumehood(variables: dict[str, str], capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
     """Runs a command: exit code, standard output, standard error."""
     assert variables
 
@@ -72,7 +73,9 @@ def fumehood(variables: dict[str, str], capfd: pytest.CaptureFixture[str]) -> Ca
         said = capfd.readouterr()
         return code, said.out, said.err
 
-    return run
+    yield run
+    # Commands log to the standard error of this test, which ends with it.
+    structlog.reset_defaults()
 
 
 def test_a_sweep_by_hand(fumehood: Callable[..., Ran], index: SweptIndex) -> None:
