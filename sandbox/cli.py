@@ -77,6 +77,7 @@ def cli(verbose: int) -> None:
     Start here:
       fumehood run pkg:pypi/six              the newest release of six
       fumehood run ./dist/thing-1.0.tar.gz   a local sdist or wheel
+      fumehood up                            the service, with a queue and an HTTP interface, on this machine
     """
     commands.configure_logging(verbose)
 

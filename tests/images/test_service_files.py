@@ -18,7 +18,8 @@ from sandbox.config.environment import variables
 from sandbox.redis_server.layout import redis_conf
 
 ROOT = Path(__file__).parents[2]
-UNITS = sorted((ROOT / "images/systemd").glob("*.service"))
+UNITS = sorted((ROOT / "images/systemd").iterdir())
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 SERVICE = ROOT / "images/service"
 KNOWN = {variable.name for variable in variables()} | {"FUMEHOOD_CACHE", "FUMEHOOD_CONFIG"}
 COMMAND = "/opt/fumehood/.venv/bin/fumehood"
@@ -34,18 +35,21 @@ def _is_understood(arguments: list[str]) -> bool:
 
 
 def test_there_are_units() -> None:
-    assert len(UNITS) == 4
+    assert len(UNITS) == 6
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_understands_the_unit(unit: Path, tmp_path: Path) -> None:
+    # A timer is looked at with what it starts.
+    for other in {unit, unit.with_suffix(".service")}:
+        text = other.read_text().replace(COMMAND, str(Path(sys.executable).with_name("fumehood")))
+        (tmp_path / other.name).write_text(text)
     here = tmp_path / unit.name
-    here.write_text(unit.read_text().replace(COMMAND, str(Path(sys.executable).with_name("fumehood"))))
     said = subprocess.run(["systemd-analyze", "verify", "--man=no", here], capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda unit: unit.stem)
 def test_the_unit_starts_a_command_with_settings_that_there_are(unit: Path) -> None:
     text = unit.read_text()
     [line] = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
