@@ -50,7 +50,6 @@ def serve(configuration: Configuration, *, host: str | None, port: int | None) -
         click.echo(f"fumehood serves {_url(listening)}/api/v1", err=True)
         if not tokens.any_in_force(service.engine, time.time()):
             click.echo("no token is in force yet; make one: fumehood token create me --role admin", err=True)
-        logs.configure()
         for number in (signal.SIGINT, signal.SIGTERM):
             # The server hears them while it runs, ends in order, and raises them again: that has then been seen to.
             signal.signal(number, lambda _number, _frame: None)
@@ -62,9 +61,11 @@ def server_configuration(app: FastAPI) -> uvicorn.Config:
     """How the server is run: bounded, and without trust in headers that say who is at the other end."""
     import uvicorn
 
+    from sandbox.api.protocol import Protocol
+
     return uvicorn.Config(
         app,
-        http="h11",
+        http=Protocol,
         ws="none",
         log_config=None,
         access_log=False,

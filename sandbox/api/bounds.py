@@ -21,6 +21,9 @@ MAX_BODY: Final = 1024**2
 """Bytes of a body that is not an upload."""
 _IDLE_S: Final = 30
 """A sender that sends nothing for so long is not waited for."""
+_WHOLE_S: Final = 60
+_WHOLE_UPLOAD_S: Final = 3600
+"""A body that is not whole after so long is not waited for, however steadily it drips."""
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -61,11 +64,12 @@ class Bounds:
             await self._bounded(scope, receive, _Sender(send, request_id), headers.get(b"content-length", "0"))
 
     async def _bounded(self, scope: Scope, receive: Receive, sender: _Sender, length: str) -> None:
-        limit = self._max_upload if scope["path"] in self._uploads else MAX_BODY
+        upload = scope["path"] in self._uploads
+        limit = self._max_upload if upload else MAX_BODY
         began = time.monotonic()
         try:
             _check_length(length, limit)
-            await self._app(scope, _bounded_receive(receive, limit), sender)
+            await self._app(scope, _bounded_receive(receive, limit, _WHOLE_UPLOAD_S if upload else _WHOLE_S), sender)
         except ProblemError as error:
             # The body was too much or too slow, perhaps after the answer had begun; then the connection just ends.
             if not sender.begun:
@@ -111,9 +115,10 @@ class _Sender:
         await self._send(message)
 
 
-def _bounded_receive(receive: Receive, limit: int) -> Receive:
+def _bounded_receive(receive: Receive, limit: int, whole_s: float) -> Receive:
     total = 0
     whole = False
+    until = time.monotonic() + whole_s
 
     async def bounded() -> Message:
         nonlocal total, whole
@@ -121,9 +126,9 @@ def _bounded_receive(receive: Receive, limit: int) -> Receive:
             # From here on there is nothing to receive but the end of the connection, which may take long.
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), _IDLE_S)
+            message = await asyncio.wait_for(receive(), min(_IDLE_S, max(0.0, until - time.monotonic())))
         except TimeoutError as error:
-            detail = f"nothing more of the request came for {_IDLE_S} seconds; send it again"
+            detail = f"the request came too slowly ({_IDLE_S} s without a byte, {whole_s:.0f} s in all); send it again"
             headers = {"Connection": "close"}
             raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "too-slow", detail, headers=headers) from error
         total += len(message.get("body", b""))

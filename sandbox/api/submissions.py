@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -113,13 +114,15 @@ async def events(
     if first.id != told:
         yield first
         told = first.id
-    async for now in watcher.changes(row):
-        event = _event(now)
-        if event.id != told:
-            yield event
-            told = event.id
-        if service.stopping():
-            return
+    # Closed at once when whoever waits has left, not when somebody collects what is left over.
+    async with aclosing(watcher.changes(row)) as changes:
+        async for now in changes:
+            event = _event(now)
+            if event.id != told:
+                yield event
+                told = event.id
+            if service.stopping():
+                return
 
 
 @ROUTER.post("/{id}/cancel", responses=documented(HTTPStatus.NOT_FOUND))

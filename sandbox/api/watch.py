@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from http import HTTPStatus
 from typing import Final
 
@@ -58,7 +58,7 @@ class Watcher:
                 headers={"Retry-After": "30"},
             )
 
-    async def changes(self, seen: Submission) -> AsyncIterator[Submission]:
+    async def changes(self, seen: Submission) -> AsyncGenerator[Submission]:
         """Every state of a submission that differs from the last one, until its end; and `seen` again in each pause.
 
         The pause lets whoever iterates look whether it should go on.
