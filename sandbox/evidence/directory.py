@@ -21,6 +21,7 @@ from sandbox.evidence.store import (
     check_digest,
     check_run,
     damage_told,
+    is_run,
     make_seal,
     no_upload,
     occupied,
@@ -128,7 +129,7 @@ class DirectoryStore:
         with self._faults_told():
             folders = sorted(path for path in self._root.glob("[0-9a-z]" * _PREFIX) if path.name >= after[:_PREFIX])
             for folder in folders:
-                yield from sorted(path.name for path in folder.iterdir() if path.name > after)
+                yield from sorted(path.name for path in folder.iterdir() if path.name > after and is_run(path.name))
 
     def delete(self, run: str) -> bool:
         """See `EvidenceStore.delete`. Out of the way at once, by a rename; what a crash leaves goes with the next."""

@@ -25,6 +25,7 @@ from sandbox.evidence.store import (
     check_run,
     damage_told,
     damaged,
+    is_run,
     make_seal,
     no_upload,
     occupied,
@@ -119,7 +120,7 @@ class ObjectsStore:
         with self._faults_told():
             stream = obstore.list(self._objects, prefix=_SEALED, offset=_sealed(after) if after else None)
             names = [Path(entry["path"]).stem for batch in stream for entry in batch]
-        yield from sorted(names)
+        yield from sorted(filter(is_run, names))
 
     def delete(self, run: str) -> bool:
         """See `EvidenceStore.delete`. The seal goes first: without it the archive is nothing."""

@@ -108,9 +108,14 @@ def check_run(run: str) -> str:
     Raises:
         UsageError: It is not.
     """
-    if not _RUN.fullmatch(run):
+    if not is_run(run):
         raise UsageError(f"{run[:40]!a} is not the id of a run; `fumehood store search` lists them")
     return run
+
+
+def is_run(name: str) -> bool:
+    """Whether a name in a store can be that of a run; others may lie there for reasons that are not ours."""
+    return _RUN.fullmatch(name) is not None
 
 
 def read_seal(content: bytes, run: str) -> Seal:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from collector.store.evidence import note_removed
 from collector.store.schema import EVIDENCE, LABELS, RUNS
 from collector.store.stored import plain
 from sandbox.database import writing
+from sandbox.database.schema import SUBMISSIONS
 from sandbox.store.retention import Candidate, Pruning, choose
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def prune(engine: Engine, evidence: EvidenceStore, pruning: Pruning, now: float,
     for removal in pruning.removals:
         with writing(engine) as connection:
             noted = note_removed(connection, removal.run, removal.reason, now)
+            if noted:
+                # Who asks for the same again wants a report, which can no longer be made from this run.
+                answered = update(SUBMISSIONS).where(SUBMISSIONS.c.run == removal.run)
+                connection.execute(answered.values(standing=None))
         if noted:
             evidence.delete(removal.run)
             removed += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy import func, select
+
 from collector.analyse import analyse
 from collector.store import rows
 from collector.store.evidence import note_stored
@@ -29,6 +31,9 @@ def record(connection: Connection, made: RunRows, seal: Seal) -> None:
         made: Of the run's report.
         seal: What the evidence store said when it took the bundle in.
     """
+    if connection.dialect.name == "postgresql":
+        # A rebuild and a worker may be at the same run. SQLite has one writer at a time anyway.
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(seal.run, 0))))
     rows.write(connection, made)
     note_stored(connection, seal.run, seal.manifest_sha256, seal.size)
 

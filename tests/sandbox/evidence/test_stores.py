@@ -137,6 +137,17 @@ def test_runs_are_told_in_order_from_where_one_was(store: EvidenceStore, tmp_pat
     assert list(store.runs(after=runs[6])) == []
 
 
+def test_what_else_lies_in_a_store_is_no_run(tmp_path: Path, s3: str) -> None:
+    run = open_evidence(str(tmp_path / "evidence")).put(GOLDEN / "pth-beacon").run
+    (tmp_path / "evidence" / run[:2] / "Notes of mine").mkdir()
+    (tmp_path / "evidence" / "lost+found").mkdir()
+    assert list(open_evidence(str(tmp_path / "evidence")).runs()) == [run]
+    open_evidence(s3).put(GOLDEN / "pth-beacon")
+    bucket, _, prefix = s3.removeprefix("s3://").partition("/")
+    obstore.put(S3Store(bucket, prefix=prefix), "sealed/notes of mine.txt", b"x")
+    assert list(open_evidence(s3).runs()) == [run]
+
+
 def test_the_archive_is_the_same_from_every_store_and_each_time(tmp_path: Path, s3: str) -> None:
     bundle = GOLDEN / "pth-beacon"
     archives = []

@@ -14,7 +14,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 from sqlalchemy import select
 
-from collector.store.schema import RUNS
+from collector.store.schema import EVIDENCE, RUNS
 from sandbox.queue import enqueue
 from sandbox.submissions.search import attempts_of
 from tests.sandbox.queue.service import kill_all, run_of
@@ -42,7 +42,9 @@ def test_what_is_submitted_is_run_and_its_rows_are_written_with_the_result(servi
     assert [phase["status"] for phase in row["progress"]["phases"]] == ["completed"] * 6
     with service.engine.connect() as connection:
         runs = connection.execute(select(RUNS.c.run, RUNS.c.verdict)).all()
+        evidence = connection.execute(select(EVIDENCE.c.run, EVIDENCE.c.removed)).all()
     assert [tuple(run) for run in runs] == [(row["run"], "clean")]
+    assert [tuple(kept) for kept in evidence] == [(row["run"], None)]
 
 
 def test_what_cannot_be_run_fails_with_the_reason_and_is_not_tried_again(embedded: Service) -> None:

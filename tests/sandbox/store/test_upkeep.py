@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,9 @@ from sandbox.store.prune import plan_pruning, prune
 from sandbox.store.rebuild import Plan, Rebuild, rebuild
 from sandbox.store.record import record, take_in
 from sandbox.store.verify import names, verify
+from sandbox.submissions.attempts import Attempt, Result, claim, finish
+from sandbox.submissions.model import Request
+from sandbox.submissions.submit import submit
 from tests.collector.bundles import write_bundle
 
 if TYPE_CHECKING:
@@ -129,6 +134,35 @@ def test_an_interrupted_rebuild_goes_on_where_it_was(
         assert connection.execute(select(REBUILDS.c.ended)).scalars().all() == [NOW, NOW]
 
 
+def test_a_rebuild_and_those_who_write_the_same_rows_do_not_stop_each_other(
+    engine: Engine, place: str, filled: list[str], explained: dict[Path, RunRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.store.rebuild._BATCH", 1)
+    before = content(engine)
+    seals = {run: open_evidence(place).seal(run) for run in filled}
+    ended = threading.Event()
+
+    def work() -> int:
+        times = 0
+        while not ended.is_set():
+            for made in explained.values():
+                with writing(engine) as connection:
+                    record(connection, made, seals[made.run["run"]])
+                times += 1
+        return times
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        try:
+            for _ in range(3):
+                empty(engine)
+                assert rebuild(engine, Plan(evidence=place), NOW, quiet).done == len(filled)
+        finally:
+            ended.set()
+        assert working.result() > 0
+    assert content(engine) == before
+
+
 def test_bad_bundles_are_counted_and_told_and_their_rows_stay(engine: Engine, place: str, filled: list[str]) -> None:
     before = content(engine)
     bad = filled[2]
@@ -216,6 +250,19 @@ def test_pruning_removes_evidence_and_rows_say_so(engine: Engine, place: str, fi
     rebuild(engine, Plan(evidence=place), NOW, quiet)
     assert content(engine) == after
     assert list(verify(engine, evidence, filled)) == [None] * len(filled)
+
+
+def test_the_same_package_is_run_again_once_evidence_is_removed(engine: Engine, place: str, filled: list[str]) -> None:
+    request = Request(package="pkg:pypi/thing@1.0", profile="pypi", profile_sha256="a" * 64, rules_sha256="b" * 64)
+    attempt = Attempt(submission=submit(engine, request, NOW).submission.id, number=1, owner="here")
+    assert claim(engine, attempt, NOW, 30.0)
+    pruning = plan_pruning(engine, RetentionPlan(malicious_days=1), NOW)
+    with writing(engine) as connection:
+        assert finish(connection, attempt, Result(state="done", run=pruning.removals[0].run), NOW)
+    assert not submit(engine, request, NOW).created
+    prune(engine, open_evidence(place), pruning, NOW, lambda: None)
+    assert submit(engine, request, NOW).created
+    assert filled
 
 
 def test_what_is_labelled_while_pruning_goes_on_stays(engine: Engine, place: str, filled: list[str]) -> None:
