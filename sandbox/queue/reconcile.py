@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 import structlog
-from redis.exceptions import LockError, RedisError
+from redis.exceptions import RedisError
 from rq.registry import FailedJobRegistry
 from sqlalchemy import select
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from sandbox.submissions.attempts import Lost
 
 _log = structlog.get_logger(__name__)
-_LOCK_S: Final = 60
+_SHARE_MS: Final = 800
+"""Of each second between two times, what has to be over before another host compares the queues again."""
 _SETTLED_S: Final = 3.0
 """What changed since is left for the next time: whoever changed it is about to queue it."""
 
@@ -69,11 +70,11 @@ class Reconciler:
             raise
         self.tell(lost)
         try:
-            with self._connection.lock(f"{PREFIX}reconciling", timeout=_LOCK_S, blocking=False):
-                return Reconciled(lost=len(lost), queued=self._queue_missing(now), failed=self._clear_failed())
-        except LockError:
-            # Another host is at it, or this one took too long; either way the next time is soon.
-            return Reconciled(lost=len(lost))
+            # Once for all hosts in the time between two; it is no lock, as two at once would do no harm.
+            pause_ms = self._plan.reconcile_seconds * _SHARE_MS
+            if not self._connection.set(f"{PREFIX}reconciled", "1", nx=True, px=pause_ms):
+                return Reconciled(lost=len(lost))
+            return Reconciled(lost=len(lost), queued=self._queue_missing(now), failed=self._clear_failed())
         except RedisError as error:
             _log.warning("redis does not answer; what waits is queued later", error=str(error))
             return Reconciled(lost=len(lost))
