@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import msgspec
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from sandbox.database import is_conflict, writing
+from sandbox.database import writing
 from sandbox.database.schema import SWEEP_ENTRIES, SWEEP_RUNS, SWEEPS
 from sandbox.errors import SweepBusyError, SweepLostError
 from sandbox.submissions import identifiers
@@ -106,10 +107,8 @@ def begin(engine: Engine, sweep: Sweep, owner: str, now: float, lease_s: float) 
             old = (SWEEP_RUNS.c.sweep == sweep.name, SWEEP_RUNS.c.ended < now - _KEPT_S)
             connection.execute(delete(SWEEP_RUNS).where(*old))
             return run
-    except Exception as error:
-        if is_conflict(error):
-            raise SweepBusyError(f"the sweep {sweep.name!r} was begun elsewhere a moment ago") from error
-        raise
+    except IntegrityError as error:
+        raise SweepBusyError(f"the sweep {sweep.name!r} was begun elsewhere a moment ago") from error
 
 
 def hold(engine: Engine, run: SweepRun, now: float, lease_s: float) -> bool:

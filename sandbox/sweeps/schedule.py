@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from sandbox.database import is_conflict, writing
+from sandbox.database import writing
 from sandbox.database.schema import SWEEPS
 
 if TYPE_CHECKING:
@@ -70,9 +71,8 @@ def slot(engine: Engine, timed: Timed, now: float) -> float:
             ).rowcount
             if not changed:
                 connection.execute(insert(SWEEPS), {"name": timed.name, "feed": "", "cursor": {}, "slot": now})
-    except Exception as error:
-        if not is_conflict(error):
-            raise
+    except IntegrityError:
+        pass  # another timer was quicker
     return _slot(engine, timed.name) or now
 
 
