@@ -18,11 +18,15 @@ import httpx2
 import psutil
 import pytest
 
+from sandbox.redis_server.layout import redis_conf
 from tests.sandbox.intake import building
+from tests.servers import RedisKind
 from tests.servers.process import alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.servers import RedisServer
 
 COMMAND = Path(sys.executable).with_name("fumehood")
 _PATIENCE_S = 60
@@ -168,6 +172,25 @@ def test_what_runs_when_it_stops_is_finished(up: Up, tmp_path: Path) -> None:
     assert up.process.wait() == 0
     listed = json.loads(up.fumehood("queue", "list", "--format", "json").stdout)
     assert [(row["state"], row["attempt"]) for row in listed] == [("done", 1)]
+
+
+@pytest.mark.pod
+def test_servers_elsewhere_are_used_instead_of_its_own(
+    up: Up, tmp_path: Path, postgresql_url: str, start_redis: Callable[[RedisKind], RedisServer]
+) -> None:
+    ours = redis_conf(Path("/nowhere"), Path("/nowhere/socket"), "secret")
+    [rules] = re.findall(r"(~fumehood:.+)$", ours, re.MULTILINE)
+    redis = start_redis(RedisKind(tls=True, users=(f"user fumehood on >secret {rules}",)))
+    up._environment |= {"FUMEHOOD_DATABASE": postgresql_url, "FUMEHOOD_REDIS": redis.url}
+    up.start()
+    submitted = up.fumehood("submit", _wheel(tmp_path, "four"), "--wait")
+    assert submitted.returncode == 0, submitted.stderr
+    assert not (up.data / "redis").exists()
+    assert not (up.data / "fumehood.sqlite").exists()
+    assert up.process is not None
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait() == 0
+    assert redis.running
 
 
 def test_two_of_them_do_not_share_a_directory(up: Up) -> None:
