@@ -118,7 +118,11 @@ def run(
     asked = asked or Asked()
     configuration = read_pip_configuration()
     image = images.ensure(job.profile.image, settings.cache, progress.step)
-    progress.step(f"{'fetching' if job.package.startswith('pkg:') else 'checking'} {job.package}")
+    if job.package.startswith("pkg:"):
+        progress.step(f"fetching {job.package}")
+    else:
+        # Whoever watches may be far away: where files are on this machine is nothing to them.
+        progress.step(f"checking {job.package.rpartition('/')[2]}")
     identifier = secrets.token_hex(8)
     with (
         structlog.contextvars.bound_contextvars(run=identifier),
