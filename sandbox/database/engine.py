@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError
+from sqlalchemy.exc import ArgumentError
 
 from sandbox.errors import ConfigurationError
 
@@ -50,11 +50,6 @@ def writing(engine: Engine) -> AbstractContextManager[Connection]:
     A transaction that reads first and writes later would fail there, when another one has written in between.
     """
     return engine.execution_options(writing=True).begin()
-
-
-def is_conflict(error: Exception) -> bool:
-    """Whether another transaction was quicker with the same row."""
-    return isinstance(error, IntegrityError)
 
 
 def _postgresql(url: Any) -> Engine:  # noqa: ANN401 - sqlalchemy.URL

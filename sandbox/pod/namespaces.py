@@ -133,7 +133,7 @@ class Namespaces:
     def _start(self) -> None:
         plan = self._init_plan()
         self._init = init = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.pod.init"],
+            [sys.executable, "-P", "-m", "sandbox.pod.init"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=our_environment(),

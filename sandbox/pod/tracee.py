@@ -113,5 +113,5 @@ def gateway(tools: Tools, directory: Path, config: Path, registry_socket: Path) 
         *_runtime_paths(),
         *("--bind", str(directory), str(directory)),
         *("--ro-bind", str(registry_socket), REGISTRY_SOCKET),
-        *("--chdir", str(directory), "--", sys.executable, "-m", "sandbox.gateway", str(config)),
+        *("--chdir", str(directory), "--", sys.executable, "-P", "-m", "sandbox.gateway", str(config)),
     ]

@@ -120,7 +120,7 @@ class Supervisor:
                 name = f"{self.worker.name}.{slot.number}"
                 # A group of its own: Ctrl-C is for the supervisor, which passes on what it means.
                 slot.process = subprocess.Popen(
-                    [sys.executable, "-m", "sandbox.queue", name, str(os.getpid())],
+                    [sys.executable, "-P", "-m", "sandbox.queue", name, str(os.getpid())],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     process_group=0,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from sandbox.database import is_conflict, writing
+from sandbox.database import writing
 from sandbox.database.schema import SUBMISSIONS
 from sandbox.errors import LaneFullError
 from sandbox.submissions import identifiers, outbox
@@ -58,9 +59,8 @@ def submit(engine: Engine, request: Request, now: float, full: Mapping[Lane, int
     for _ in range(_TRIES - 1):
         try:
             return _submit(engine, request, now, full or {})
-        except Exception as error:
-            if not is_conflict(error):
-                raise
+        except IntegrityError:
+            continue
     return _submit(engine, request, now, full or {})
 
 

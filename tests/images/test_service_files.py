@@ -26,7 +26,7 @@ COMMAND = "/opt/fumehood/.venv/bin/fumehood"
 
 
 def _compose() -> dict[str, Any]:
-    return yaml.safe_load((SERVICE / "compose.yaml").read_text())
+    return yaml.safe_load((ROOT / "compose.yaml").read_text())
 
 
 def _is_understood(arguments: list[str]) -> bool:
@@ -84,7 +84,7 @@ def test_no_container_but_the_worker_is_let_off_anything() -> None:
 
 
 def test_every_secret_of_the_containers_is_asked_for() -> None:
-    used = set(re.findall(r"\$\{([A-Z_]+)", (SERVICE / "compose.yaml").read_text()))
+    used = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "compose.yaml").read_text()))
     example = (SERVICE / "example.env").read_text()
     assert used == set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
     assert not re.findall(r"^[A-Z_]*PASSWORD=.+", example, re.MULTILINE)

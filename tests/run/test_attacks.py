@@ -129,3 +129,12 @@ def test_what_still_runs_at_the_end_is_a_gap(fumehood: Fumehood, tmp_path: Path)
     ran = fumehood.run(make_wheel(tmp_path, "odd", {"odd.py": body}))
     assert (ran.code, ran.report["verdict"]) == (3, "inconclusive"), ran.err
     assert any(reason.startswith("linger did not finish") for reason in ran.report["reasons"])
+
+
+def test_modules_beside_a_package_are_not_taken_for_ours(fumehood: Fumehood, tmp_path: Path) -> None:
+    """Who analyses a package often stands in its directory: nothing in there may be run outside the pod."""
+    for name in ("sandbox", "collector", "msgspec", "json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f'open({str(tmp_path / "was-run")!r}, "a").write({name!r})\n')
+    assert fumehood.run(make_wheel(tmp_path, "odd", {"odd.py": ""})).report["verdict"] == "clean"
+    assert not (tmp_path / "was-run").exists()

@@ -66,7 +66,7 @@ class GatewayContainer:
         with explained("start the gateway's container"):
             self._container = container = self._client.containers.create(
                 self._image,
-                entrypoint=[sys.executable, "-m", "sandbox.pod.docker.seal"],
+                entrypoint=[sys.executable, "-P", "-m", "sandbox.pod.docker.seal"],
                 command=list(command),
                 name=self.name,
                 hostname=self._plan.hostname,

@@ -23,7 +23,7 @@ def main() -> None:
     only = "-all,+net_raw"
     user = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs")
     capabilities = (f"--inh-caps={only}", f"--ambient-caps={only}", f"--bounding-set={only}")
-    command = [setpriv, *user, *capabilities, sys.executable, "-m", "sandbox.gateway", config]
+    command = [setpriv, *user, *capabilities, sys.executable, "-P", "-m", "sandbox.gateway", config]
     os.execv(setpriv, command)  # noqa: S606 - no shell is wanted
 
 
