@@ -53,8 +53,8 @@ class LiveProcess:
 
     __slots__ = (
         *("_noted", "children", "closing", "code", "cwd", "descriptors", "ended", "executions", "inherited", "listed"),
-        *("memory_executed", "memory_files", "nested", "nests_children", "ours", "parent", "phase", "pid"),
-        *("resting", "signal", "started", "threads"),
+        *("memory_executed", "memory_files", "may_go_on", "nested", "nests_children", "ours", "parent", "phase"),
+        *("pid", "resting", "signal", "started"),
     )
 
     def __init__(self, pid: int, parent: LiveProcess | None, phase: str, started: float) -> None:
@@ -67,8 +67,8 @@ class LiveProcess:
         self.signal = ""
         self.listed = True
         """It has a place in the table."""
-        self.threads = False
-        """It began threads."""
+        self.may_go_on = False
+        """When it ends, a thread of it may go on, or a child may begin whose fork was not seen to return."""
         self.resting = False
         """It does nothing any more; its tables are shared with others."""
         self.executions: list[Execution] = []
@@ -214,7 +214,7 @@ class ProcessTableBuilder:
 
     def adopt(self, tid: int, process: LiveProcess) -> None:
         """A thread belongs to a process."""
-        process.threads = True
+        process.may_go_on = True
         self.live[tid] = self.latest[tid] = process
 
     def executed(self, process: LiveProcess, execution: Execution) -> None:
@@ -239,8 +239,8 @@ class ProcessTableBuilder:
         return process
 
     def _rests(self, process: LiveProcess) -> None:
-        if process.threads:
-            return  # Another of them may go on.
+        if process.may_go_on:
+            return
         standard = {number: process.descriptors[number] for number in STANDARD if number in process.descriptors}
         if standard != self._standard:
             self._standard = standard

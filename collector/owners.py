@@ -90,9 +90,9 @@ class Owners:
         ordered = sorted(connects, key=lambda event: event.ts)
         dialled = [event for event in ordered if event.protocol != "udp" and event.errno in _UNDER_WAY]
         self._connections = _paired(connections, dialled)
-        # By identity: two connects of one moment can be equal. The events live on in `_connections`.
+        # Not by identity: events that were put aside come back as others. Each has a line of its own.
         self._records = {
-            id(self._connections[record.conn]): record for record in connections if record.conn in self._connections
+            self._connections[record.conn]: record for record in connections if record.conn in self._connections
         }
         self._questions: defaultdict[bytes, _Moments] = defaultdict(_Moments)
         self._payloads: defaultdict[tuple[str, int, bytes], _Moments] = defaultdict(_Moments)
@@ -117,7 +117,7 @@ class Owners:
 
     def connection_of(self, connect: NetworkConnect) -> ConnectionRecord | None:
         """What the gateway saw of a traced connect; None when no connection of its is that one."""
-        return self._records.get(id(connect))
+        return self._records.get(connect)
 
     def of_question(self, record: DnsRecord) -> int:
         """The process that asked: the one that sent this very name, else the last one that spoke to a resolver."""

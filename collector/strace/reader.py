@@ -160,7 +160,7 @@ class _Joiner:
             return (Unparsed(begun.line), Unparsed(line.number))
         if begun.executed:
             # strace prints a meaningless result here; the pid changes only when the program was replaced.
-            said = msgspec.structs.replace(said, result=0, errno="")
+            said = msgspec.structs.replace(said, result=0, errno="", meaning=None)
         pid = line.pid if begun.executed else begun.pid
         return (Call(begun.line, int(pid), float(begun.ts), said, line.number),)
 

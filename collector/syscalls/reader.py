@@ -203,9 +203,11 @@ class _Reader:
             if call.name in kernel.IGNORED:
                 return
             handler = kernel.foreign
-        if not handler(step) or step.malformed:
+        understood, shortened = handler(step), cut(step)
+        # Only now: a handler that needs no arguments has not looked at them.
+        if not understood or step.malformed:
             self._lost(call.line)
-        elif cut(step):
+        elif shortened:
             self._truncated += 1
         elif step.idle:
             call.said.meaning = _NOTHING
@@ -254,6 +256,7 @@ class _Reader:
             # Beyond so many it could not be told anyway whose child a process is.
             if len(self._forking) < _MOST_FORKING:
                 self._forking.append((process, call))
+                process.may_go_on = True
             return None
         self._born(child, call, process, flags)
         return child

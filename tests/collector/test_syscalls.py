@@ -102,6 +102,41 @@ def test_the_child_of_the_only_fork_in_flight_is_its_child() -> None:
     assert trace.orphans == 0
 
 
+def test_a_child_that_is_found_when_its_parent_has_ended_has_its_descriptors() -> None:
+    dials = '{sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("192.0.2.7")}'
+    trace = read(
+        [
+            call(20, 1, f"connect(5<socket:[7]>, {dials}, 16) = 0"),
+            call(20, 2, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
+            call(21, 3, "dup2(5, 0) = 0"),
+            call(21, 4, 'execve("/bin/sh", ["sh"], 0x7ff /* 9 vars */) = 0'),
+            call(20, 5, "+++ killed by SIGKILL +++"),
+        ]
+    )
+    (shell,) = (row for row in told(trace.events) if row["kind"] == "process.exec")
+    assert shell["stdio"] == "192.0.2.7:443"
+
+
+def test_a_thread_that_is_found_when_its_process_has_ended_says_nothing_twice() -> None:
+    to = '{sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("192.0.2.7")}'
+    send = f'sendto(4<UDP:[1]>, "hello", 5, 0, {to}, 16) = 5'
+    trace = read(
+        [
+            call(20, 1, send),
+            call(20, 2, "clone(child_stack=NULL, flags=CLONE_VM|CLONE_FILES|CLONE_THREAD <unfinished ...>"),
+            call(21, 3, send),
+            call(20, 4, "+++ killed by SIGKILL +++"),
+        ]
+    )
+    assert [(row["kind"], row["pid"]) for row in told(trace.events)] == [("network.send", 20), ("process.exit", 20)]
+
+
+def test_arguments_that_nobody_needs_are_looked_at_where_they_may_be_cut() -> None:
+    said = 'recvmsg(4<TCP:[1]>, {msg_iov=[{iov_base="x"..., iov_len=1}]%s, msg_flags=0}, 0) = 1'
+    trace = read(call(20, 1 + place, said % odd) for place, odd in enumerate(["", "]", "]"]))
+    assert (trace.counts.truncated, trace.counts.unparsed) == (1, 2)
+
+
 def test_a_fork_that_was_interrupted_has_no_child() -> None:
     trace = read(
         [

@@ -8,7 +8,7 @@ import pytest
 
 from collector import timeline
 from collector.bundle import Bundle
-from collector.events import ProcessExec
+from collector.events import NetworkConnect, ProcessExec
 from collector.records import ConnectionRecord, DnsRecord, GatewayRecord, HttpRecord, LimitRecord, TlsRecord
 from collector.text import render
 from tests.collector.bundles import AWS_VALUE, HOME, PYTHON, write_bundle
@@ -103,6 +103,17 @@ def test_a_run_from_end_to_end(tmp_path: Path) -> None:
     assert set(result.traces) == {name for name, argv in COMMANDS.items() if argv}
     assert result.traces["install"].unparsed == 0
     assert all(event.source is not None for event in result.events)
+
+
+def test_a_connect_among_events_that_were_put_aside_says_what_went_over_it(tmp_path: Path) -> None:
+    trace = Strace("import")
+    for _ in range(1 << 13):
+        trace.read(trace.root, "/etc/passwd")
+    gateway = visit(trace, trace.root, 1, "collect.test", STRANGER)
+    for _ in range(1 << 13):
+        trace.read(trace.root, "/etc/passwd")
+    connects = [event for event in build(tmp_path, trace, gateway=gateway).events if isinstance(event, NetworkConnect)]
+    assert [(event.port, event.said) for event in connects] == [(53, ""), (443, "tls")]
 
 
 def test_the_same_bundle_gives_the_same_timeline(tmp_path: Path) -> None:
