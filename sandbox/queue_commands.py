@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
     from sandbox.config import Configuration
     from sandbox.submissions.model import Submission
+    from sandbox.submissions.workers import WorkerRow
 
 Format: TypeAlias = Literal["text", "json"]
 
 _STATES: Final = {"failed": 2, "dead": 4, "cancelled": 4}
+_NO_WORKER: Final = "no worker: start `fumehood worker`, or `fumehood up`"
 _VERDICTS: Final = {"clean": 0, "suspicious": 1, "malicious": 1, "inconclusive": 3}
+_INTERRUPTED: Final = 130
 _LOOK_S: Final = 0.3
 
 
@@ -64,7 +67,13 @@ def submit(configuration: Configuration, wish: Wish, *, wait: bool, form: Format
     if not wait:
         write([as_json(row) if form == "json" else f"{row.id}\n".encode()])
         return 0
-    ended = _wait(configuration, row.id)
+    try:
+        ended = _wait(configuration, row.id)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nno longer waiting; `fumehood queue show {row.id}` says how it goes on, `cancel` ends it", err=True
+        )
+        return _INTERRUPTED
     write([as_json(ended) if form == "json" else f"{_ended(ended)}\n".encode()])
     return _VERDICTS[ended.verdict] if ended.state == "done" else _STATES[ended.state]
 
@@ -110,6 +119,9 @@ def _wait(configuration: Configuration, identifier: str) -> Submission:
     engine = prepare(configuration)
     console = Console(stderr=True, highlight=False)
     page, told = Page(console), ""
+    row = query.get(engine, identifier)
+    if row is not None and row.state == "queued" and not _alive(workers.listed(engine), time.time()):
+        page.line(page.text(_NO_WORKER))
     while True:
         row = query.get(engine, identifier)
         if row is None:
@@ -180,10 +192,15 @@ def status(configuration: Configuration, form: Format) -> int:
         ],
         indent=0,
     )
-    alive = [row for row in working if now - row.seen < workers.GONE_S]
-    slots = sum(row.slots for row in alive)
-    page.line(page.text(f"{len(alive)} workers with {slots} slots" if alive else "no worker: start `fumehood worker`"))
+    alive = _alive(working, now)
+    hosts, slots = len(alive), sum(row.slots for row in alive)
+    counted = f"{hosts} {'worker' if hosts == 1 else 'workers'} with {slots} {'slot' if slots == 1 else 'slots'}"
+    page.line(page.text(counted if alive else _NO_WORKER))
     return 0
+
+
+def _alive(listed: Sequence[WorkerRow], now: float) -> list[WorkerRow]:
+    return [row for row in listed if now - row.seen < workers.GONE_S]
 
 
 def _age(oldest: float | None, now: float) -> str:

@@ -32,7 +32,7 @@ class QueuePlan(Part, frozen=True, kw_only=True):
     trickle: Annotated[int, Meta(ge=2, le=10_000)] = 10
     """Of so many runs of a worker, one is a sweep's even if more urgent ones wait."""
     escalations: Count = 10_000
-    """How many may wait in the lane `escalation`; more are refused (HTTP 503, to be tried again later)."""
+    """How many may wait in the lane `escalation`; more are refused (HTTP 429, to be tried again later)."""
     manuals: Count = 10_000
     """The same for the lane `manual`."""
     sweeps: Count = 100_000

@@ -78,7 +78,7 @@ def _redis(redis: Redis | None) -> Check:
 def _workers(engine: Engine, now: float) -> Check:
     alive = [row for row in workers.listed(engine) if now - row.seen < workers.GONE_S and not row.draining]
     if not alive:
-        return Check(name="workers", ok=False, told="none was seen lately: start `fumehood worker`")
+        return Check(name="workers", ok=False, told="none was seen lately: start `fumehood worker`, or `fumehood up`")
     return Check(name="workers", ok=True, told=f"{len(alive)} with {sum(row.slots for row in alive)} slots")
 
 

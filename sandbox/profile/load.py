@@ -51,7 +51,7 @@ def _find(path_or_name: str | Path) -> Path:
         return Path(path_or_name)
     names = profile_names()
     if path_or_name not in names:
-        raise ProfileError(f"there is no profile {path_or_name!r}; {nearest(path_or_name, names)}, or give a file")
+        raise ProfileError(f"there is no profile {path_or_name!r}; {nearest(path_or_name, names)} (or give a file)")
     return profiles_directory() / f"{path_or_name}.yaml"
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import psutil
@@ -17,7 +18,7 @@ from sqlalchemy import select
 from collector.store.schema import EVIDENCE, RUNS
 from sandbox.queue import enqueue
 from sandbox.submissions.search import attempts_of
-from tests.sandbox.queue.service import kill_all, run_of
+from tests.sandbox.queue.service import COMMAND, kill_all, run_of
 
 if TYPE_CHECKING:
     from tests.sandbox.queue.service import Service
@@ -54,6 +55,21 @@ def test_what_cannot_be_run_fails_with_the_reason_and_is_not_tried_again(embedde
     done = embedded.fumehood("submit", str(bad), "--wait")
     assert done.returncode == 2
     assert done.stdout.startswith("failed: 'bad-1.0-py3-none-any.whl': it is not a whole zip")
+
+
+def test_ctrl_c_ends_the_waiting_alone_and_says_so(embedded: Service) -> None:
+    environment = os.environ | {"FUMEHOOD_CONFIG": str(embedded.file)}
+    command = [COMMAND, "submit", str(embedded.wheel()), "--wait"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline().startswith("no worker: start `fumehood worker`")
+        identifier = waiting.stderr.readline().removesuffix(": queued\n")
+        waiting.send_signal(signal.SIGINT)
+        said = waiting.stderr.read()
+    assert waiting.returncode == 130
+    assert f"`fumehood queue show {identifier}`" in said
+    assert "nothing is left running" not in said
+    assert embedded.row(identifier).state == "queued"
 
 
 def test_a_fault_of_the_machine_is_tried_again_and_then_dead_and_can_be_retried(embedded: Service) -> None:
