@@ -112,7 +112,8 @@ def taken(service: Service, request: model.Request, key: str | None = None) -> m
     if key is not None and made.submission.idempotency_key == key and made.submission.identity != identity(request):
         detail = "this Idempotency-Key was used for another request; choose a new key for new work"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
-    if made.submission.state == "queued":
+    # What waits already has its place: another would grow the queue with every repetition, and end a pause early.
+    if made.created or made.lifted:
         service.enqueue(made.submission)
     return made
 

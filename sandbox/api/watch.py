@@ -30,6 +30,8 @@ class Watcher:
         self._engine = engine
         self._watched: Counter[str] = Counter()
         self._rows: dict[str, Submission] = {}
+        self._begun = self._seen = 0
+        """Number of the look that began last, and of the one that `_rows` is from."""
         self._round = asyncio.Condition()
 
     async def run(self) -> None:
@@ -37,8 +39,10 @@ class Watcher:
         while True:
             await asyncio.sleep(_EVERY_S)
             if self._watched:
+                self._begun += 1
                 try:
                     self._rows = await asyncio.to_thread(search.of, self._engine, tuple(self._watched))
+                    self._seen = self._begun
                 except DBAPIError as error:
                     _log.warning("watching waits for the database", reason=str(error.orig)[:200])
             async with self._round:
@@ -64,13 +68,15 @@ class Watcher:
         The pause lets whoever iterates look whether it should go on.
         """
         self._watched[seen.id] += 1
+        # Not compared by their instants: those are of several hosts, whose clocks differ.
+        older = self._begun
         try:
             while seen.state not in FINAL:
                 async with self._round:
                     await self._round.wait()
-                there = self._rows.get(seen.id, seen)
                 # The look may be older than what the watcher came with.
-                seen = there if there.changed >= seen.changed else seen
+                if self._seen > older:
+                    seen = self._rows.get(seen.id, seen)
                 yield seen
         finally:
             self._watched[seen.id] -= 1

@@ -60,7 +60,9 @@ def identify(filename: str) -> Identity:
     Raises:
         IntakeError: It is no name of a wheel or sdist.
     """
-    if not filename.endswith(SUFFIXES) or len(filename) > _MAX_NAME or "/" in filename:
+    # Build tag and platform of a wheel may be anything to the library; no directory or terminal takes it.
+    odd = "/" in filename or not filename.isprintable() or len(filename.encode()) > _MAX_NAME
+    if not filename.endswith(SUFFIXES) or odd:
         raise IntakeError(f"{quoted(filename)} is not an artefact; give a wheel (.whl) or an sdist (.tar.gz, .zip)")
     try:
         if filename.endswith(".whl"):

@@ -157,18 +157,29 @@ def finish(connection: Connection, attempt: Attempt, result: Result, now: float,
 
 
 def hand_back(engine: Engine, attempt: Attempt, reason: str, now: float) -> bool:
-    """Queue a submission again because its worker has to stop; that does not count against its budget."""
+    """Queue a submission again because its worker has to stop; that does not count against its budget.
+
+    One whose end was asked for is cancelled instead: nobody claims such a one again.
+
+    Returns:
+        Whether the attempt was ours.
+    """
+    back = {"state": "queued", "owner": "", "lease_until": 0.0, "changed": now}
     with writing(engine) as connection:
-        changed = connection.execute(
-            update(SUBMISSIONS)
-            .where(*_ours(attempt))
-            .values(state="queued", owner="", lease_until=0.0, changed=now, budget=SUBMISSIONS.c.budget + 1)
-        ).rowcount
-        if changed:
-            tally = Tally()
+        tally = Tally()
+        ours = bool(
+            connection.execute(
+                update(SUBMISSIONS)
+                .where(*_ours(attempt), SUBMISSIONS.c.cancel.is_(False))
+                .values(**back, budget=SUBMISSIONS.c.budget + 1)
+            ).rowcount
+        )
+        if ours:
             _end(connection, attempt, now, tally, outcome="handed-back", reason=reason)
-            tally.write(connection)
-        return bool(changed)
+        else:
+            ours = _lose(connection, attempt, reason, now, tally) is not None
+        tally.write(connection)
+        return ours
 
 
 def lose(engine: Engine, attempt: Attempt, reason: str, now: float, pause_s: float = 0.0) -> Submission | None:

@@ -31,7 +31,8 @@ def cancel(engine: Engine, identifier: str, reason: str, now: float) -> Submissi
         connection.execute(
             update(SUBMISSIONS)
             .where(table.id == identifier, table.state == "running")
-            .values(cancel=True, reason=reason)
+            # Whoever asks for the same work from now on wants it done, not ended.
+            .values(cancel=True, reason=reason, standing=None)
         )
         return one(connection, identifier)
 

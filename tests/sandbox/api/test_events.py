@@ -6,7 +6,9 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+from sandbox.database import writing
 from sandbox.submissions import attempts, control
+from sandbox.submissions.attempts import Attempt, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +67,23 @@ def test_who_comes_again_is_told_only_what_is_new(api: Offered) -> None:
         assert again.status_code == 204
         [end] = _read(client.get(url, headers={"Last-Event-ID": "something else"}))
         assert end["event"] == "end"
+
+
+def test_a_worker_whose_clock_is_slow_is_heard_too(api: Offered) -> None:
+    submission = api.submitted().id
+    engine, late = api.service.engine, api.service.clock() - 3600
+    with (
+        api.client("submit", timeout=TIMEOUT_S) as client,
+        client.stream("GET", f"/submissions/{submission}/events") as answer,
+    ):
+        events = _read(answer)
+        assert next(events)["data"]["state"] == "queued"
+        attempt = Attempt(submission=submission, number=1, owner="a worker")
+        assert attempts.claim(engine, attempt, late, 30)
+        assert next(events)["data"]["state"] == "running"
+        with writing(engine) as connection:
+            assert attempts.finish(connection, attempt, Result(state="done", run="r1"), late)
+        assert next(events)["event"] == "end"
 
 
 def test_many_wait_at_once_and_all_are_told(api: Offered) -> None:

@@ -74,7 +74,8 @@ def test_an_sdist_is_taken_too(api: Offered, tmp_path: Path) -> None:
         ("thing-1.0-py3-none-any.whl\0.exe", "artefact"),
         ("", "file"),
         ("a" * 300 + "-1.0-py3-none-any.whl", "artefact"),
-        ("\x1b[31mthing-1.0.tar.gz", "is not an sdist's name"),
+        ("\x1b[31mthing-1.0.tar.gz", "is not an artefact"),
+        (f"thing-1.0-{'é' * 220}-none-any.whl", "is not an artefact"),
     ],
 )
 def test_a_name_that_is_no_artefacts_is_refused(api: Offered, wheel: bytes, filename: str, says: str) -> None:

@@ -133,6 +133,12 @@ def test_metadata_that_is_no_text_counts_as_not_said(tmp_path: Path) -> None:
     [
         ("thing-1.0.tar.bz2", "is not an artefact"),
         ("thing.txt", "is not an artefact"),
+        # In build tags and platforms the library takes anything.
+        ("thing-1.0-1\0-py3-none-any.whl", "is not an artefact"),
+        ("thing-1.0-1\x1b[2J-py3-none-any.whl", "is not an artefact"),
+        ("thing-1.0-1\u202e-py3-none-any.whl", "is not an artefact"),
+        ("thing-1.0-py3-none-any\n.whl", "is not an artefact"),
+        (f"thing-1.0-1{'é' * 220}-py3-none-any.whl", "is not an artefact"),
         ("thing.whl", "is not a wheel's name"),
         ("thing-1.0-py3-none.whl", "is not a wheel's name"),
         ("thing.tar.gz", "is not an sdist's name"),

@@ -169,3 +169,22 @@ def test_what_waits_is_cancelled_at_once_and_what_runs_at_its_next_heartbeat(eng
     assert attempts.beat(engine, running, NOW, LEASE, {}) is False
     control.cancel(engine, running.submission, "not needed", NOW)
     assert attempts.beat(engine, running, NOW, LEASE, {}) is True
+
+
+def test_what_is_handed_back_after_its_end_was_asked_for_has_ended(engine: Engine) -> None:
+    attempt = _claimed(engine)
+    control.cancel(engine, attempt.submission, "not needed", NOW)
+    assert attempts.hand_back(engine, attempt, "the worker stops", NOW)
+    row = get(engine, attempt.submission)
+    assert row
+    assert (row.state, row.owner) == ("cancelled", "")
+    assert not attempts.hand_back(engine, attempt, "the worker stops", NOW)
+
+
+def test_what_is_about_to_be_cancelled_answers_for_nobody_else(engine: Engine) -> None:
+    attempt = _claimed(engine)
+    control.cancel(engine, attempt.submission, "not needed", NOW)
+    wanted = submit(engine, msgspec.structs.replace(REQUEST, lane="escalation"), NOW + 1)
+    assert wanted.created
+    assert _finish(engine, attempt, Result(state="cancelled"))
+    assert submit(engine, REQUEST, NOW + 2).submission.id == wanted.submission.id
