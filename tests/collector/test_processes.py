@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from collector import written_files
+from collector.allowance import Allowance
 from collector.live_processes import ProcessTableBuilder
 from collector.processes import Execution, Process, ProcessTable
 from collector.written_files import Written, WrittenFiles
 from tests.collector.lines import START, call, read
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def forked(inner: int, outer: int) -> str:
@@ -183,3 +190,15 @@ def test_marks_follow_files_like_a_plain_table_would(steps: list[tuple[str, str,
             model |= {other: model[one]} if one in model else {}
     seen = {path: written.pid for path in model.keys() | set(FILES) if (written := files.get(path)) is not None}
     assert seen == model
+
+
+def test_files_that_are_renamed_with_their_directory_take_no_more_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written_files, "_MOST_TEXT", 100)
+    allowance = Allowance()
+    files = WrittenFiles(allowance)
+    files.add(Written("/a/b/c", 1, 0.0, "install"))
+    for _ in range(20):
+        files.rename("/a", "/d")
+        files.rename("/d", "/a")
+    assert files.get("/a/b/c") == Written("/a/b/c", 1, 0.0, "install")
+    assert allowance.exceeded() == ()
