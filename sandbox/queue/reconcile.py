@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 from redis.exceptions import RedisError
-from rq.registry import FailedJobRegistry
+from rq import Queue, Worker
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from sqlalchemy import select
 
 from sandbox.database.schema import SUBMISSIONS
@@ -74,6 +76,7 @@ class Reconciler:
             pause_ms = self._plan.reconcile_seconds * _SHARE_MS
             if not self._connection.set(f"{PREFIX}reconciled", "1", nx=True, px=pause_ms):
                 return Reconciled(lost=len(lost))
+            self._remove_foreign()
             return Reconciled(lost=len(lost), queued=self._queue_missing(now), failed=self._clear_failed())
         except RedisError as error:
             _log.warning("redis does not answer; what waits is queued later", error=str(error))
@@ -112,6 +115,27 @@ class Reconciler:
         if now - self._answering_since < 2 * self._plan.heartbeat_seconds:
             return []
         return attempts.lose_expired(self._engine, now)
+
+    def _remove_foreign(self) -> None:
+        """Remove what lies in place of a key of ours and is of another type: one such key stops every slot."""
+        kinds = {Worker.redis_workers_keys: b"set", Queue.redis_queues_keys: b"set"}
+        for lane in LANES:
+            here = queue(self._connection, lane)
+            kinds |= {
+                here.key: b"list",
+                here.intermediate_queue_key: b"list",
+                StartedJobRegistry(queue=here).key: b"zset",
+                FailedJobRegistry(queue=here).key: b"zset",
+                WORKERS_BY_QUEUE_KEY % here.name: b"set",
+            }
+        with self._connection.pipeline(transaction=False) as asked:
+            for key in kinds:
+                asked.type(key)
+            found = dict(zip(kinds, asked.execute(), strict=True))
+        foreign = [key for key, kind in found.items() if kind not in {b"none", kinds[key]}]
+        if foreign:
+            _log.error("keys in redis that are none of ours were removed", keys=foreign)
+            self._connection.delete(*foreign)
 
     def _queue_missing(self, now: float) -> int:
         table = SUBMISSIONS.c

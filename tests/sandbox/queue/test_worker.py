@@ -220,6 +220,14 @@ def test_rows_that_redis_forgot_are_queued_again(embedded: Service) -> None:
     assert embedded.ended(identifier).state == "done"
 
 
+def test_keys_of_another_type_in_place_of_ours_are_removed(embedded: Service) -> None:
+    for key in ("rq:queue:fumehood:escalation", "rq:workers", "rq:wip:fumehood:manual", "rq:workers:fumehood:manual"):
+        embedded.redis.set(key, "nonsense")
+    embedded.start_worker()
+    assert embedded.ended(embedded.submit()).state == "done"
+    assert embedded.redis.type("rq:workers") == b"set"
+
+
 def test_a_paused_lane_waits(embedded: Service) -> None:
     assert embedded.fumehood("queue", "pause", "sweep", "--reason", "index is down").returncode == 0
     swept, manual = embedded.submit("sweep"), embedded.submit()
