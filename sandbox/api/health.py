@@ -16,8 +16,9 @@ ROUTER: Final = APIRouter(tags=["health"])
 
 
 @ROUTER.get("/health")
-def health() -> Health:
+async def health() -> Health:
     """The process answers."""
+    # Not by one of the threads: all of them may be waiting for the database.
     return Health()
 
 
