@@ -34,7 +34,7 @@ def open_database(url: str) -> Engine:
         raise ConfigurationError("the database's URL cannot be read; write sqlite:///PATH or postgresql://…") from error
     match parsed.get_backend_name():
         case "sqlite":
-            engine = create_engine(parsed, connect_args={"timeout": _BUSY_MS / 1000})
+            engine = create_engine(parsed, connect_args={"timeout": _BUSY_MS / 1000}, hide_parameters=True)
             event.listen(engine, "connect", _prepare)
             event.listen(engine, "begin", _begin)
             return engine
@@ -55,7 +55,9 @@ def writing(engine: Engine) -> AbstractContextManager[Connection]:
 def _postgresql(url: Any) -> Engine:  # noqa: ANN401 - sqlalchemy.URL
     try:
         # Asked before each use: the server may have been restarted since.
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": _CONNECT_S})
+        return create_engine(
+            url, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": _CONNECT_S}
+        )
     except ModuleNotFoundError as error:
         raise ConfigurationError("PostgreSQL needs psycopg: pip install 'fumehood[postgresql]'") from error
 
