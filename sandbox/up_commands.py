@@ -15,8 +15,10 @@ import click
 import msgspec
 
 from sandbox import tokens
+from sandbox.config.checks import look_at_redis
 from sandbox.config.secrets import redacted
-from sandbox.errors import ConfigurationError
+from sandbox.errors import ConfigurationError, RedisServerError
+from sandbox.queue.work import load_profiles
 from sandbox.redis_server.layout import known_url, write_private
 from sandbox.service_commands import prepare
 from sandbox.up.machine import Machine, OwnRedis
@@ -44,6 +46,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 def up(configuration: Configuration, wish: Wish) -> int:
     """Run everything until told to stop."""
     with _alone(configuration.data):
+        _check(configuration)
         host = wish.host or configuration.api.host
         port = _port(host, configuration.api.port if wish.port is None else wish.port)
         token = _first_token(configuration)
@@ -104,10 +107,35 @@ def _port(host: str, port: int) -> int:
         ) from error
 
 
+def _check(configuration: Configuration) -> None:
+    """Refuse what cannot work before anything is started: parts that end again and again are no answer.
+
+    Raises:
+        ConfigurationError: A profile is not there, or the evidence has no place.
+        RedisServerError: The Redis of the configuration does not answer.
+    """
+    load_profiles(configuration)
+    if "://" not in configuration.evidence:
+        try:
+            Path(configuration.evidence).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{configuration.evidence} cannot be made: {error.strerror}; "
+                "name another directory for evidence (`evidence:` in the configuration, FUMEHOOD_EVIDENCE)"
+            ) from error
+    redis = look_at_redis(configuration)
+    if redis.state in {"wrong", "unusable"} and not _is_own(configuration):
+        raise RedisServerError(f"the configured Redis cannot be used: {redis.says}; start it, or leave `redis` out")
+
+
+def _is_own(configuration: Configuration) -> bool:
+    # The URL of ours may be left from a start that was killed.
+    return configuration.redis in {"", known_url(configuration.data / "redis")}
+
+
 def _own_redis(configuration: Configuration) -> tuple[OwnRedis | None, str]:
     directory = configuration.data / "redis"
-    # The URL of ours may be left from a start that was killed.
-    if configuration.redis not in {"", known_url(directory)}:
+    if not _is_own(configuration):
         return None, ""
     redis = OwnRedis(directory)
     return redis, redis.start()

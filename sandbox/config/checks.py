@@ -65,7 +65,7 @@ def checks(effective: Effective, environment: Mapping[str, str], *, offline: boo
         yield _tried("webhook", lambda receiver=receiver: _webhook(receiver.url, receiver.secret_file))  # type: ignore[misc]
     if not offline:
         yield _database(configuration)
-        yield _redis(configuration)
+        yield look_at_redis(configuration)
         yield from _evidence(configuration)
 
 
@@ -91,6 +91,9 @@ def _directory(subject: str, path: Path) -> Check:
         return Check(subject=subject, state="unusable", says=f"{path} cannot be written to by this user")
     free = shutil.disk_usage(there).free >> 20
     says = f"{path}{'' if there == path else ' (made when needed)'}, {free:,} MiB free"
+    if not free:
+        # A full disk, or none at all: /proc and its like let root write, and have no room.
+        return Check(subject=subject, state="unusable", says=says)
     return Check(subject=subject, state="warning" if free < _LITTLE_MB else "ok", says=says)
 
 
@@ -124,7 +127,8 @@ def _database(configuration: Configuration) -> Check:
     return Check(subject="database", state="ok", says=f"{shown}; {says}")
 
 
-def _redis(configuration: Configuration) -> Check:
+def look_at_redis(configuration: Configuration) -> Check:
+    """Whether the Redis of the configuration can be used; our own one: whether it can be started."""
     directory = configuration.data / "redis"
     own = configuration.redis in {"", known_url(directory)}
     if own and not configuration.redis:

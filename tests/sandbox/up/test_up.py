@@ -210,12 +210,20 @@ def test_a_port_that_is_taken_is_told_at_once(up: Up) -> None:
     assert "Traceback" not in said.stderr
 
 
-def test_a_wrong_configuration_ends_it(up: Up) -> None:
-    up._environment["FUMEHOOD_WORKER_PROFILES"] = "nothing-like-it"
+@pytest.mark.parametrize(
+    ("variable", "value", "code"),
+    [
+        ("FUMEHOOD_WORKER_PROFILES", "nothing-like-it", 2),
+        ("FUMEHOOD_EVIDENCE", "/proc/nothing-like-it", 2),
+        ("FUMEHOOD_REDIS", "unix:///nothing-like-it.sock", 4),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_starts(up: Up, variable: str, value: str, code: int) -> None:
+    up._environment[variable] = value
     said = up.fumehood("up", "--port", "0")
-    assert said.returncode == 2
+    assert said.returncode == code
     assert "nothing-like-it" in said.stderr
-    assert "Traceback" not in said.stderr
+    assert said.stderr.count("\n") == 1
 
 
 def test_nobody_is_left_when_it_is_killed(up: Up) -> None:
