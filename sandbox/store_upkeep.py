@@ -20,6 +20,7 @@ from sandbox.standard_output import write
 from sandbox.store.prune import plan_pruning, prune
 from sandbox.store.rebuild import Plan, Rebuild, rebuild
 from sandbox.store.record import take_in
+from sandbox.store.uploads import prune_uploads
 from sandbox.store.verify import Fault, names, verify
 from sandbox.store_commands import to_json
 from sandbox.terminal.page import harmless
@@ -37,6 +38,7 @@ _FAULTS, _UNREAD = 1, 3
 _SHOWN: Final = 20
 """Bad bundles that are told one by one; `--format json` has more."""
 _MIB: Final = 1 << 20
+_DAY_S: Final = 86_400
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,9 +101,13 @@ def prune_evidence(configuration: Configuration, form: Format, *, dry_run: bool)
     else:
         write(f"{line}\n".encode() for line in _told(pruning, dry_run=dry_run))
     if not dry_run:
+        evidence = open_evidence(configuration.evidence)
         with _bar(len(pruning.removals), "removing") as bar:
-            removed = prune(engine, open_evidence(configuration.evidence), pruning, now, lambda: bar.update(1))
+            removed = prune(engine, evidence, pruning, now, lambda: bar.update(1))
         click.echo(f"{removed} bundles removed", err=True)
+        if days := configuration.retention.upload_days:
+            uploads = prune_uploads(engine, evidence, configuration.uploads, now - days * _DAY_S)
+            click.echo(f"{uploads} uploads removed", err=True)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from http import HTTPStatus
 from typing import Final
 
@@ -19,6 +20,8 @@ from sandbox.submissions.submit import identity, submit
 from sandbox.webhooks.receivers import receiver_of
 
 _RETRY_S: Final = 60
+_SPARE: Final = 64 << 20
+"""Bytes that an upload leaves free on the disk."""
 
 
 def request_for_package(service: Service, caller: Caller, wanted: SubmissionRequest) -> model.Request:
@@ -89,6 +92,31 @@ def request_of(  # noqa: PLR0913 - who asks, for what, with which options
     )
 
 
+def check_room(service: Service, lane: model.Lane) -> None:
+    """Refuse an upload before it is sent, where there is no room for it: in the lane, or on the disk.
+
+    Raises:
+        ProblemError: The lane is full (429), or less is free than the largest upload takes (507).
+    """
+    if query.depths(service.engine)[lane].queued >= _full(service)[lane]:
+        detail = f"the lane {lane!r} is full; try again later"
+        raise _later(HTTPStatus.TOO_MANY_REQUESTS, "lane-full", detail)
+    uploads = service.configuration.uploads
+    uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if shutil.disk_usage(uploads).free < (service.configuration.api.upload_mb << 20) + _SPARE:
+        detail = "there is no room for uploads on the server; try again later, or tell its administrator"
+        raise _later(HTTPStatus.INSUFFICIENT_STORAGE, "disk-full", detail)
+
+
+def _full(service: Service) -> dict[model.Lane, int]:
+    queue = service.configuration.queue
+    return {"escalation": queue.escalations, "manual": queue.manuals, "sweep": queue.sweeps}
+
+
+def _later(status: HTTPStatus, kind: str, detail: str) -> ProblemError:
+    return ProblemError(status, kind, detail, headers={"Retry-After": str(_RETRY_S)})
+
+
 def taken(service: Service, request: model.Request, key: str | None = None) -> model.Submitted:
     """Commit a request, then tell the workers.
 
@@ -101,14 +129,10 @@ def taken(service: Service, request: model.Request, key: str | None = None) -> m
         ProblemError: The lane is full (429), or the key was used for other work (422).
     """
     request = msgspec.structs.replace(request, idempotency_key=key)
-    queue = service.configuration.queue
-    full: dict[model.Lane, int] = {"escalation": queue.escalations, "manual": queue.manuals, "sweep": queue.sweeps}
     try:
-        made = submit(service.engine, request, service.clock(), full)
+        made = submit(service.engine, request, service.clock(), _full(service))
     except LaneFullError as error:
-        raise ProblemError(
-            HTTPStatus.TOO_MANY_REQUESTS, "lane-full", str(error), headers={"Retry-After": str(_RETRY_S)}
-        ) from error
+        raise _later(HTTPStatus.TOO_MANY_REQUESTS, "lane-full", str(error)) from error
     if key is not None and made.submission.idempotency_key == key and made.submission.identity != identity(request):
         detail = "this Idempotency-Key was used for another request; choose a new key for new work"
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from sandbox.api.access import Submitter
-from sandbox.api.intake import request_for_package, request_of, taken, unprocessable
+from sandbox.api.intake import check_room, request_for_package, request_of, taken, unprocessable
 from sandbox.api.models import Batch, BatchAnswer, BatchItem, Options, SubmissionRequest, Submitted
 from sandbox.api.problems import ProblemError, document, documented
 from sandbox.api.receive import FIELD, Received, receive
@@ -107,6 +107,7 @@ async def upload(  # noqa: PLR0913, PLR0917 - who asks, for what, with which opt
     Options stand in the query, so that they are checked before the file is sent.
     """
     wanted = request_of(service, caller, options, "")
+    await run_in_threadpool(check_room, service, wanted.lane)
     received = await receive(request, service.configuration.uploads)
     try:
         async with service.inspecting:

@@ -109,6 +109,8 @@ class RetentionPlan(Part, frozen=True, kw_only=True):
     """The same for suspicious runs."""
     malicious_days: Days = 0
     """The same for malicious runs."""
+    upload_days: Days = 30
+    """Days after which an upload may go that nobody waits for; until then it can be run again. 0 for never."""
     most_gb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """GiB that all evidence may take; what is clean goes first, then inconclusive, then suspicious, the oldest first,
     and nothing malicious. 0 for no bound."""

@@ -80,6 +80,7 @@ SUBMISSIONS: Final = Table(
     Index(None, "state", "lease_until"),
     Index(None, "created", "id"),
     Index(None, "run"),
+    Index(None, "upload", "changed"),
     Index(None, "sha256", "profile_sha256", "rules_sha256"),
 )
 

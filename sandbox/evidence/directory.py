@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from sandbox.evidence.store import (
     check_digest,
     check_run,
     damage_told,
+    is_digest,
     is_run,
     make_seal,
     no_upload,
@@ -114,6 +116,8 @@ class DirectoryStore:
             if not target.exists():
                 with arriving(target) as temporary:
                     _link_or_copy(file, temporary)
+            # Wanted again, it is as good as new; a hard link has its file's time.
+            os.utime(target)
 
     def fetch_upload(self, sha256: str, target: Path) -> None:
         """See `EvidenceStore.fetch_upload`."""
@@ -123,6 +127,18 @@ class DirectoryStore:
                 raise no_upload(sha256, str(self._root))
             with arriving(target) as temporary:
                 _link_or_copy(kept, temporary)
+
+    def uploads(self) -> Iterator[tuple[str, float]]:
+        """See `EvidenceStore.uploads`."""
+        with self._faults_told():
+            for path in sorted((self._root / _UPLOADS).glob("*/*")):
+                if is_digest(path.name):
+                    yield path.name, path.stat().st_mtime
+
+    def drop_upload(self, sha256: str) -> None:
+        """See `EvidenceStore.drop_upload`."""
+        with self._faults_told():
+            self._upload(sha256).unlink(missing_ok=True)
 
     def runs(self, after: str = "") -> Iterator[str]:
         """See `EvidenceStore.runs`."""

@@ -25,6 +25,7 @@ from sandbox.evidence.store import (
     check_run,
     damage_told,
     damaged,
+    is_digest,
     is_run,
     make_seal,
     no_upload,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from sandbox.evidence.store import Seal
 
 _SEALED: Final = "sealed/"
+_UPLOADS: Final = "uploads/"
 _SAID: Final = 300
 """Most characters of what a store said when it failed."""
 
@@ -115,6 +117,20 @@ class ObjectsStore:
                 for piece in answer.stream(min_chunk_size=CHUNK):
                     file.write(piece)
 
+    def uploads(self) -> Iterator[tuple[str, float]]:
+        """See `EvidenceStore.uploads`."""
+        with self._faults_told():
+            for batch in obstore.list(self._objects, prefix=_UPLOADS):
+                for entry in batch:
+                    name = entry["path"].rpartition("/")[2]
+                    if is_digest(name):
+                        yield name, entry["last_modified"].timestamp()
+
+    def drop_upload(self, sha256: str) -> None:
+        """See `EvidenceStore.drop_upload`."""
+        with self._faults_told():
+            obstore.delete(self._objects, _upload(sha256))
+
     def runs(self, after: str = "") -> Iterator[str]:
         """See `EvidenceStore.runs`."""
         with self._faults_told():
@@ -176,4 +192,4 @@ def _sealed(run: str) -> str:
 
 
 def _upload(sha256: str) -> str:
-    return f"uploads/{check_digest(sha256)}"
+    return f"{_UPLOADS}{check_digest(sha256)}"

@@ -93,6 +93,14 @@ class EvidenceStore(Protocol):
         """
         ...
 
+    def uploads(self) -> Iterator[tuple[str, float]]:
+        """Digests of all artefacts that are kept, and when each was last sent, in seconds since the epoch."""
+        ...
+
+    def drop_upload(self, sha256: str) -> None:
+        """Remove an artefact; nothing happens when there is none."""
+        ...
+
     def runs(self, after: str = "") -> Iterator[str]:
         """Ids of all runs whose evidence is here, in order; only those that come after `after`."""
         ...
@@ -131,6 +139,11 @@ def read_seal(content: bytes, run: str) -> Seal:
     if seal.run != run:
         raise damaged(run, f"its seal is of the run {seal.run[:40]!a}")
     return seal
+
+
+def is_digest(name: str) -> bool:
+    """Whether this is a SHA-256 in hexadecimal digits."""
+    return _DIGEST.fullmatch(name) is not None
 
 
 def check_digest(sha256: str) -> str:

@@ -180,6 +180,22 @@ def _raw(api: Offered, head: str, body: bytes = b"") -> bytes:
     return answer
 
 
+def test_a_full_lane_and_a_full_disk_are_told_before_a_file_is_kept(
+    configuration: Configuration, offer: Callable[..., Offered], wheel: bytes
+) -> None:
+    plan = msgspec.structs.replace(configuration.queue, manuals=1)
+    full = offer(msgspec.structs.replace(configuration, queue=plan))
+    full.submitted()
+    with full.client("submit") as client:
+        refused = _send(client, wheel)
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:fumehood:problem:lane-full")
+    small = msgspec.structs.replace(configuration, api=msgspec.structs.replace(configuration.api, upload_mb=1 << 40))
+    with offer(small).client("submit") as client:
+        refused = _send(client, wheel)
+        assert (refused.status_code, refused.json()["type"]) == (507, "urn:fumehood:problem:disk-full")
+    assert list(configuration.uploads.iterdir()) == []
+
+
 def test_ten_gigabytes_are_refused_by_their_announcement(api: Offered) -> None:
     secret = api.secret("submit")
     head = f"""POST /api/v1/submissions/upload HTTP/1.1

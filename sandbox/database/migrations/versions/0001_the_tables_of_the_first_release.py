@@ -169,6 +169,7 @@ def upgrade() -> None:
             batch_op.f("ix_submissions_state_lane_created_id"), ["state", "lane", "created", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_submissions_state_lease_until"), ["state", "lease_until"], unique=False)
+        batch_op.create_index(batch_op.f("ix_submissions_upload_changed"), ["upload", "changed"], unique=False)
 
     op.create_table(
         "sweep_runs",
