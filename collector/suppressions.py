@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from collector.errors import SuppressionError
 from collector.located import Document, Sort, nearest
+from collector.textfile import read_text
 from collector.verdict import proof_of
 
 if TYPE_CHECKING:
@@ -99,22 +100,12 @@ def load_suppressions(path: Path) -> Suppressions:
     Raises:
         SuppressionError: It cannot be read, or an entry is wrong; the message names file, line and remedy.
     """
-    try:
-        with path.open("rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise SuppressionError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    if len(content) > _MAX_BYTES:
-        raise SuppressionError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; suppress less, or mend the rule")
-    try:
-        document = Document(content.decode(), str(path), _SORT)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise SuppressionError(f"{path}:{line}: not UTF-8; save the file as UTF-8 text") from error
+    text = read_text(path, str(path), _SORT, _MAX_BYTES)
+    document = Document(text, str(path), _SORT)
     entries = document.read(_File).suppressions
     for number, entry in enumerate(entries, 1):
         _check(document, number, entry)
-    return Suppressions(entries, hashlib.sha256(content).hexdigest())
+    return Suppressions(entries, hashlib.sha256(text.encode()).hexdigest())
 
 
 def apply(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from collector.located import Document, Sort
+from collector.textfile import read_text
 from sandbox.config.environment import overlay, variables
 from sandbox.config.model import Configuration, ConfigurationFile
 from sandbox.errors import ConfigurationError
@@ -47,7 +48,7 @@ def load_configuration(environment: Mapping[str, str], given: Path | None = None
 def load_effective(environment: Mapping[str, str], given: Path | None = None) -> Effective:
     """As `load_configuration`, with where each value comes from."""
     path = find(environment, given)
-    document = Document(_text(path), str(path), _FILE) if path else None
+    document = Document(read_text(path, str(path), _FILE, _MAX_BYTES), str(path), _FILE) if path else None
     written = document.read(ConfigurationFile) if document else ConfigurationFile()
     file = overlay(written, environment)
     home = Path(environment.get("HOME", "/"))
@@ -73,18 +74,3 @@ def find(environment: Mapping[str, str], given: Path | None = None) -> Path | No
         return Path(environment["FUMEHOOD_CONFIG"])
     user = Path(environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "/")) / ".config")
     return next((path for path in (user / "fumehood/fumehood.yaml", _SYSTEM) if path.exists()), None)
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}; check the path") from error
-    if len(data) > _MAX_BYTES:
-        raise ConfigurationError(f"{path}: larger than {_MAX_BYTES // 1024} KiB; this cannot be a configuration")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ConfigurationError(f"{path}:{line}: not UTF-8; save the file as UTF-8 text") from error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.located import Document, Sort, nearest
+from collector.textfile import read_text
 from sandbox.bait.kinds import KINDS, PARTS
 from sandbox.bait.template import VARIABLES, references
 from sandbox.errors import ProfileError
@@ -36,7 +35,7 @@ def load_profile(path_or_name: str | Path) -> Profile:
     """
     path = _find(path_or_name)
     label = _label(path)
-    text = _read(path, label)
+    text = read_text(path, label, _PROFILE, _MAX_BYTES)
     document = Document(text, label, _PROFILE)
     file = document.read(ProfileFile)
     _check_phases(document, file)
@@ -59,28 +58,6 @@ def _label(path: Path) -> str:
     """How errors name the file: shipped ones as in the repository, others as the user gave them."""
     directory = profiles_directory()
     return f"profiles/{path.name}" if path.absolute().parent == directory else str(path)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; opening a FIFO would otherwise wait for a writer before it could be refused."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _read(path: Path, label: str) -> str:
-    try:
-        with open(path, "rb", opener=_without_waiting) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ProfileError(f"{label}: a profile must be a regular file")
-            data = stream.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise ProfileError(f"{label}: cannot be read: {error.strerror}; check the path") from error
-    if len(data) > _MAX_BYTES:
-        raise ProfileError(f"{label}: larger than {_MAX_BYTES // 1024} KiB; this cannot be a profile")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ProfileError(f"{label}:{line}: not UTF-8; save the file as UTF-8 text") from error
 
 
 def _check_phases(document: Document, file: ProfileFile) -> None:

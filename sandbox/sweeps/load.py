@@ -10,10 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from croniter import CroniterError, croniter
 
 from collector.located import Document, Sort, nearest
+from collector.textfile import read_text
 from sandbox.errors import SweepsFileError, UsageError
 from sandbox.resources import SWEEPS, profiles_directory
-from sandbox.sweeps.feeds.feed import FeedError
-from sandbox.sweeps.feeds.files import read_bounded
 from sandbox.sweeps.plan import KEYS, DigestPlan, Digests, FeedPlan, Plans, Sweep, SweepPlan, SweepsFile
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def load_plans(path: Path) -> Plans:
     Raises:
         SweepsFileError: It cannot be read, or is wrong; the message names line and remedy.
     """
-    document = Document(_text(path), str(path), _FILE)
+    document = Document(read_text(path, str(path), _FILE, _MAX_BYTES), str(path), _FILE)
     file = document.read(SweepsFile)
     for name, plan in file.sweeps.items():
         _check(document, name, plan)
@@ -77,18 +76,6 @@ def pick(sweeps: Mapping[str, Sweep], name: str) -> Sweep:
     if name not in sweeps:
         raise UsageError(f"there is no sweep {name!r}; {nearest(name, sweeps)} (`fumehood sweep list`)")
     return sweeps[name]
-
-
-def _text(path: Path) -> str:
-    try:
-        data = read_bounded(path, _MAX_BYTES)
-    except FeedError as error:
-        raise SweepsFileError(f"the file of sweeps: {error}") from error
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise SweepsFileError(f"{path}:{line}: not UTF-8; save the file as UTF-8 text") from error
 
 
 def _check(document: Document, name: str, plan: SweepPlan) -> None:
