@@ -182,7 +182,12 @@ def _invalid(request: Request, error: Exception) -> Response:
     ]
     first = f"{mistakes[0].where}: {mistakes[0].message}" if mistakes else "the request cannot be understood"
     more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
-    detail = f"{first}{more}; the OpenAPI document says what is expected"
+    hint = "the OpenAPI document says what is expected"
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if said and said[0]["loc"] == ("body",) and sent and sent != "application/json":
+        # What curl says of any body unless it is told otherwise.
+        hint = "was it JSON? Then say so: `Content-Type: application/json`"
+    detail = f"{first}{more}; {hint}"
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, _id(request), errors=mistakes)
 
 

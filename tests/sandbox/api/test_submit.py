@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -78,6 +79,15 @@ def test_a_mistake_is_a_problem_that_says_what_to_do(api: Offered, body: object,
     assert problem["status"] == 422
     assert says in problem["detail"]
     assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+def test_json_that_does_not_say_that_it_is_is_told_how(api: Offered) -> None:
+    """What `curl -d` sends."""
+    with api.client("submit") as client:
+        sent = {"content": json.dumps(THING), "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+        answer = client.post("/submissions", **sent)
+    assert answer.status_code == 422
+    assert "`Content-Type: application/json`" in answer.json()["detail"]
 
 
 def test_a_full_lane_says_when_to_come_back(configuration: Configuration, offer: Callable[..., Offered]) -> None:
