@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -18,7 +19,7 @@ from sqlalchemy import select
 from collector.store.schema import EVIDENCE, RUNS
 from sandbox.queue import enqueue
 from sandbox.submissions.search import attempts_of
-from tests.sandbox.queue.service import COMMAND, kill_all, run_of
+from tests.sandbox.queue.service import kill_all, run_of
 
 if TYPE_CHECKING:
     from tests.sandbox.queue.service import Service
@@ -59,7 +60,11 @@ def test_what_cannot_be_run_fails_with_the_reason_and_is_not_tried_again(embedde
 
 def test_ctrl_c_ends_the_waiting_alone_and_says_so(embedded: Service) -> None:
     environment = os.environ | {"FUMEHOOD_CONFIG": str(embedded.file)}
-    command = [COMMAND, "submit", str(embedded.wheel()), "--wait"]
+    # Where tests run in the background, children are born deaf to Ctrl-C.
+    hears = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from sandbox.cli import main; main()"
+    )
+    command = [sys.executable, "-P", "-c", hears, "submit", str(embedded.wheel()), "--wait"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith("no worker: start `fumehood worker`")
