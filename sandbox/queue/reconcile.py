@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _SHARE_MS: Final = 800
 """Of each second between two times, what has to be over before another host compares the queues again."""
+_DONE: Final = f"{PREFIX}reconciled"
+"""Stands in Redis while queues need not be compared again."""
 _SETTLED_S: Final = 3.0
 """What changed since is left for the next time: whoever changed it is about to queue it."""
 
@@ -74,8 +76,11 @@ class Reconciler:
         try:
             # Once for all hosts in the time between two; it is no lock, as two at once would do no harm.
             pause_ms = self._plan.reconcile_seconds * _SHARE_MS
-            if not self._connection.set(f"{PREFIX}reconciled", "1", nx=True, px=pause_ms):
-                return Reconciled(lost=len(lost))
+            if not self._connection.set(_DONE, "1", nx=True, px=pause_ms):
+                if 0 <= self._connection.pttl(_DONE) <= pause_ms:
+                    return Reconciled(lost=len(lost))
+                # Not by one of us: it would stand longer than any of us says, or for ever.
+                self._connection.set(_DONE, "1", px=pause_ms)
             self._remove_foreign()
             return Reconciled(lost=len(lost), queued=self._queue_missing(now), failed=self._clear_failed())
         except RedisError as error:

@@ -115,9 +115,12 @@ def test_a_killed_slot_takes_its_run_with_it_and_is_started_again(embedded: Serv
     embedded.running(identifier, "import")
     slot, run = run_of(worker)
     pod = [process.pid for process in run.children(recursive=True)]
+    assert pod
     slot.kill()
     embedded.wait(lambda: _gone([run.pid, *pod]), "the end of the run")
     embedded.wait(lambda: embedded.row(identifier).attempt == 2, "a second attempt")
+    assert _outcomes(embedded, identifier)[0] == "lost"
+    assert run_of(worker)[0].pid != slot.pid
 
 
 def test_a_killed_supervisor_leaves_nothing_behind_and_its_run_is_handed_back(embedded: Service) -> None:
