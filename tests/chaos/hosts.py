@@ -28,15 +28,35 @@ if TYPE_CHECKING:
 
 COMMAND = Path(sys.executable).with_name("fumehood")
 _DISK_MB = 96
+_EVIDENCE_MB = 256
+_BUNDLE_MB = 0.5
+"""More than a run of a tiny package leaves."""
 _PATIENCE_S = 60
-_SMALL = f"""
+_SMALL = """
 set -eu
 mkdir -p "$1"
-mount -t tmpfs -o size={_DISK_MB}m none "$1"
-shift
+mount -t tmpfs -o "size=$2m" none "$1"
+shift 2
 exec "$@"
 """
-"""Gives a host a small disk for its runs, in a mount namespace of its own, which goes with it."""
+"""Makes a small disk in the mount namespace it runs in, and goes on there."""
+
+
+def _with_disk(directory: Path, mb: int) -> list[str]:
+    """Words before a command that give it a small disk, in a mount namespace of its own, which goes with it."""
+    if os.geteuid() != 0:
+        return []
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SMALL, "disk", str(directory), str(mb)]
+
+
+def _fill(ballast: Path) -> Path:
+    """Write until the disk is full; the file that does it, to be removed."""
+    try:
+        with ballast.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(1 << 20))
+    except OSError:
+        return ballast
 
 
 class Host:
@@ -49,12 +69,11 @@ class Host:
 
     def start(self) -> None:
         """Start its supervisor."""
-        runs = runs_directory(self._site.configuration)
-        small = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SMALL, "host", str(runs)]
-        command = [COMMAND, "worker", "--slots", str(self._site.slots)]
+        small = _with_disk(runs_directory(self._site.configuration), _DISK_MB)
+        command = [*self._site.inside, *small, COMMAND, "worker", "--slots", str(self._site.slots)]
         with (self._site.directory / f"host-{self.number}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*(small if os.geteuid() == 0 else []), *command],
+                command,
                 env=self._site.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -85,26 +104,22 @@ class Host:
         return found
 
     def fill(self) -> Path | None:
-        """Fill its disk; the file that does, to be removed."""
+        """Fill the disk of its runs; the file that does, to be removed."""
         if os.geteuid() != 0 or not self.alive:
             return None
         assert self.process
-        ballast = Path(f"/proc/{self.process.pid}/root{runs_directory(self._site.configuration)}/ballast")
-        try:
-            with ballast.open("wb") as stream:
-                for _ in range(_DISK_MB):
-                    stream.write(bytes(1 << 20))
-        except OSError:
-            pass
-        return ballast
+        return _fill(Path(f"/proc/{self.process.pid}/root{runs_directory(self._site.configuration)}/ballast"))
 
 
 class Site:
     """Everything that a trial needs."""
 
-    def __init__(self, directory: Path, hosts: int, slots: int) -> None:
+    def __init__(self, directory: Path, hosts: int, slots: int, submissions: int) -> None:
         self.directory = directory
         self.slots = slots
+        self._disk: subprocess.Popen[bytes] | None = None
+        self.inside: list[str] = []
+        """Words before the command of everything that sees the disk for evidence."""
         self.redis = RedisServer(RedisKind())
         self.postgresql = PostgreSQL()
         self.postgresql.start()
@@ -115,9 +130,35 @@ class Site:
         self.engine = open_database(self.configuration.database)
         upgrade(self.engine)
         _, self.secret = tokens.create(self.engine, "chaos", "admin", time.time(), None)
+        self._insert_disk(_EVIDENCE_MB + int(submissions * _BUNDLE_MB))
         self.hosts = [Host(self, number) for number in range(hosts)]
-        self._api: subprocess.Popen[str] | None = None
+        self._api: subprocess.Popen[bytes] | None = None
+        self._port = 0
         self.url = ""
+
+    def _insert_disk(self, mb: int) -> None:
+        """Give interface and hosts one disk for all evidence, in a mount namespace that they share."""
+        words = _with_disk(Path(self.configuration.evidence), mb)
+        if not words:
+            return
+        # It waits for the end of its input, which comes with this process.
+        self._disk = subprocess.Popen(
+            [*words, "sh", "-c", "echo ready; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+        )
+        assert self._disk.stdout
+        assert self._disk.stdout.readline() == b"ready\n", "no disk for evidence"
+        self.inside = ["nsenter", f"--mount=/proc/{self._disk.pid}/ns/mnt"]
+
+    @property
+    def evidence(self) -> str:
+        """Where this process finds the evidence."""
+        return (
+            f"/proc/{self._disk.pid}/root{self.configuration.evidence}" if self._disk else self.configuration.evidence
+        )
+
+    def fill(self) -> Path | None:
+        """Fill the disk for evidence; the file that does, to be removed."""
+        return _fill(Path(self.evidence) / "ballast") if self._disk else None
 
     def _write_configuration(self, database: str) -> None:
         text = (profiles_directory() / "pypi.yaml").read_text()
@@ -141,19 +182,28 @@ class Site:
         self.start_api()
 
     def start_api(self) -> None:
-        """Start `fumehood serve` on any port, and wait until it answers."""
-        self._api = subprocess.Popen(
-            [COMMAND, "serve", "--port", "0"],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
-        assert self._api.stderr
-        found = re.search(r"http://\S+?(?=/api)", self._api.stderr.readline())
-        assert found, "fumehood serve did not start"
-        self.url = found[0]
+        """Start `fumehood serve`, the first time on any port, and wait until it answers."""
+        path = self.directory / "api.log"
+        with path.open("wb") as log:
+            self._api = subprocess.Popen(
+                [*self.inside, COMMAND, "serve", "--port", str(self._port)],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+                process_group=0,
+            )
+        until = time.monotonic() + _PATIENCE_S
+        while not (found := re.search(r"(http://\S+:(\d+))/api", path.read_text())):
+            assert self._api.poll() is None, f"fumehood serve ended: {path.read_text()}"
+            assert time.monotonic() < until, f"fumehood serve did not start: {path.read_text()}"
+            time.sleep(0.05)
+        self.url, self._port = found[1], int(found[2])
+
+    def kill_api(self) -> None:
+        """End `fumehood serve` at once, whatever it does."""
+        assert self._api
+        self._api.kill()
+        self._api.wait()
 
     def states(self) -> dict[str, int]:
         """How many submissions there are, by state; none while the database is away."""
@@ -184,7 +234,7 @@ class Site:
         yield from map(str, runs_directory(self.configuration).glob("*.partial"))
 
     def _processes(self) -> Iterator[str]:
-        ours = {os.getpid(), self._api.pid if self._api else 0}
+        ours = {os.getpid(), *(process.pid for process in (self._api, self._disk) if process)}
         for process in psutil.process_iter(["cmdline"]):
             words = " ".join(process.info["cmdline"] or [])
             if process.pid not in ours and str(self.directory) in words:
@@ -197,10 +247,7 @@ class Site:
     def close(self) -> None:
         """End everything."""
         if self._api is not None:
-            self._api.kill()
-            self._api.wait()
-            if self._api.stderr:
-                self._api.stderr.close()
+            self.kill_api()
         for host in self.hosts:
             if host.alive and host.process:
                 family = psutil.Process(host.process.pid).children(recursive=True)
@@ -211,6 +258,8 @@ class Site:
                         process.kill()
                     except psutil.NoSuchProcess:
                         continue
+        if self._disk is not None:
+            self._disk.communicate(timeout=_PATIENCE_S)
         self.engine.dispose()
         self.redis.remove()
         self.postgresql.remove()

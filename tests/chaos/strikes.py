@@ -52,7 +52,9 @@ class Storm:
                 self._wipe_redis,
                 self._kill_slot,
                 self._restart_postgresql,
-                self._fill_disk,
+                self._fill_host,
+                self._fill_evidence,
+                self._restart_api,
                 self._end_host,
                 self._stop_supervisor,
             ]
@@ -139,9 +141,19 @@ class Storm:
         self._site.postgresql.start()
         return "postgresql restarted"
 
-    def _fill_disk(self) -> str:
-        ballast = self._host().fill()
+    def _restart_api(self) -> str:
+        self._site.kill_api()
+        self._site.start_api()
+        return "interface killed"
+
+    def _fill_host(self) -> str:
+        return self._filled(self._host().fill(), "disk of a host filled")
+
+    def _fill_evidence(self) -> str:
+        return self._filled(self._site.fill(), "disk for evidence filled")
+
+    def _filled(self, ballast: Path | None, name: str) -> str:
         if ballast is None:
             return ""
         self._ballast.append((time.monotonic() + _FULL_S, ballast))
-        return "disk filled"
+        return name

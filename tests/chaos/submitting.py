@@ -62,7 +62,7 @@ class Submitter:
         return str(answer.json()["id"]) if answer.is_success else ""
 
     def _by_command(self, package: Path, lane: str) -> str:
-        command = [COMMAND, "submit", str(package), "--lane", lane]
+        command = [*self._site.inside, COMMAND, "submit", str(package), "--lane", lane]
         done = subprocess.run(command, env=self._site.environment, capture_output=True, text=True, check=False)
         return done.stdout.strip() if done.returncode == 0 else ""
 

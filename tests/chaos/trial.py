@@ -59,7 +59,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return [
             f"seed {self.seed}, {self.seconds:.0f} s",
             f"strikes: {_counted(self.strikes)}",
-            *(["no disk was filled: that needs root"] if "disk filled" not in self.strikes else []),
+            *(["no disk was filled: that needs root"] if "disk for evidence filled" not in self.strikes else []),
             f"submissions: {_counted(self.states)}",
             f"attempts: {_counted(self.attempts)}",
             *(f"FAULT: {fault}" for fault in self.faults),
@@ -76,7 +76,7 @@ class Trial:
 
     def __init__(self, plan: Plan, directory: Path) -> None:
         self._plan = plan
-        self._site = Site(directory, plan.hosts, plan.slots)
+        self._site = Site(directory, plan.hosts, plan.slots, plan.submissions)
 
     def run(self, tell: Callable[[str], None]) -> Outcome:
         """Submit everything while the storm blows, wait for the end, and count."""
@@ -149,7 +149,7 @@ class Trial:
         faults += [f"{row['id']} is done without an attempt that is" for row in results if row["id"] not in succeeded]
         shared = Counter(row["run"] for row in results)
         faults += [f"run {run} counts for {count} submissions" for run, count in shared.items() if count > 1]
-        evidence = open_evidence(self._site.configuration.evidence)
+        evidence = open_evidence(self._site.evidence)
         for row in results:
             if row["run"] not in runs:
                 faults.append(f"{row['id']} is done without rows of its run")
