@@ -27,6 +27,7 @@ HEAD: Final = re.compile(rb"([0-9]{1,10}) +([0-9]{1,12}\.[0-9]{1,9}) (.*)", re.D
 """pid and time, which begin every line, and what follows: the other patterns are for this."""
 
 _NAME: Final = rb"([a-z_][a-z0-9_]*+)"
+_NAME_OR_NONE: Final = rb"([a-z_][a-z0-9_]*+|\?{3,4})"
 _RESULT: Final = (
     rb"(?:(\?)|(-?[0-9]{1,20}|0x[0-9a-f]{1,16}))(" + ANNOTATION + rb")?"
     rb"(?: ([A-Z][A-Z0-9]++)(?= |$)| /\* ([0-9]{1,10}) in strace's PID NS \*/)?(?: [^\n]*+)?"
@@ -42,11 +43,17 @@ USUAL: Final = re.compile(
 """The commonest form of the commonest call: arguments, of these the working directory, the path and the flags; result,
 annotation, errno of a failure. `CALL` reads it too, in three times as long."""
 
-UNFINISHED: Final = re.compile(_NAME + rb"\((.*) <(?:unfinished|pid changed to ([0-9]{1,10})) \.\.\.>\Z", re.DOTALL)
+UNFINISHED: Final = re.compile(
+    _NAME_OR_NONE + rb"\((.*) <(?:unfinished|pid changed to ([0-9]{1,10})) \.\.\.>\Z", re.DOTALL
+)
 """Name, the arguments so far, the new pid of a thread that executes."""
 
-RESUMED: Final = re.compile(rb"<\.\.\. " + _NAME + rb" resumed>(.*)\Z", re.DOTALL)
+RESUMED: Final = re.compile(rb"<\.\.\. " + _NAME_OR_NONE + rb" resumed>(.*)\Z", re.DOTALL)
 """Name, the rest of the call from where it was interrupted."""
+
+NAMELESS: Final = re.compile(rb"\?{3,4}\((?: <unfinished \.\.\.>)?\) += \?\Z")
+"""A call that was never made: its thread was killed on the way into it, before strace could ask which call it is. It
+stands in the trace whether such calls are traced or not."""
 
 EXIT: Final = re.compile(
     rb"\+\+\+ (?:exited with (-?[0-9]{1,10})|killed by ([A-Z][A-Z0-9_+ ]*?)(?: \(core dumped\))?) \+\+\+\Z"

@@ -125,13 +125,13 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):
-    """Something strace remarked: a change of ABI, a thread superseded by another's execve, a stop."""
+    """Something strace remarked: a change of ABI, a thread that another's execve ended, a stop, a call never made."""
 
     line: int
     pid: int
     ts: float
     kind: str
-    """`abi`, `superseded` or `stopped`."""
+    """`abi`, `superseded`, `stopped` or `nameless` (a call that was never made, `grammar.NAMELESS`)."""
     text: str
 
 

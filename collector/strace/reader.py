@@ -114,21 +114,29 @@ class _Joiner:
         if (match := grammar.EXIT.match(text)) is not None:
             code = 0 if match[1] is None else int(match[1])
             end = Exit(number, int(pid), float(ts), code, (match[2] or b"").decode("ascii"))
-            return (*self._given_up(pid), end)
+            return (*self._died(pid), end)
         remark = _remark(int(pid), float(ts), text, number)
         if isinstance(remark, Note) and remark.kind == "superseded":
             return (*self._superseded(remark), remark)
         return (remark,)
 
-    def _given_up(self, *threads: bytes) -> list[Item]:
-        """What is in flight of these threads never returned."""
-        return [_unfinished(self.pending.pop(thread)) for thread in threads if thread in self.pending]
+    def _given_up(self, thread: bytes) -> tuple[Item, ...]:
+        """What is in flight of this thread never returned."""
+        return (_unfinished(self.pending.pop(thread)),) if thread in self.pending else ()
+
+    def _died(self, thread: bytes) -> tuple[Item, ...]:
+        """The thread ended, so that a call which was not known by name was never made."""
+        begun = self.pending.get(thread)
+        if begun is None or not _is_nameless(begun.name):
+            return self._given_up(thread)
+        del self.pending[thread]
+        return (_nameless(begun, begun.line),)
 
     def _interrupted(self, line: _Line, match: re.Match[bytes]) -> Iterable[Item]:
         name, _, changed = match.groups()
         # A thread that executes comes back under the pid of its process.
         owner = changed or line.pid
-        left = self._given_up(line.pid, owner) if self.pending else ()
+        left = (*self._given_up(line.pid), *(self._died(owner) if changed else ())) if self.pending else ()
         self.pending[owner] = _Pending(
             line.number, line.pid, line.ts, line.text[: match.end(2)], name, changed is not None
         )
@@ -144,7 +152,7 @@ class _Joiner:
         if begun is None or thread == process:
             return ()
         del self.pending[thread]
-        left = self._given_up(process)
+        left = self._died(process)
         self.pending[process] = msgspec.structs.replace(begun, executed=True)
         return left
 
@@ -155,6 +163,8 @@ class _Joiner:
             return (Unparsed(line.number),)
         del self.pending[line.pid]
         text = begun.text + rest
+        if grammar.NAMELESS.match(text) is not None:
+            return (_nameless(begun, begun.line), _nameless(line, line.number))
         said = self.known.get(text) or self.known.learn(text)
         if said is None:
             return (Unparsed(begun.line), Unparsed(line.number))
@@ -168,6 +178,8 @@ class _Joiner:
 def _remark(pid: int, ts: float, text: bytes, number: int) -> Item:
     if (match := grammar.SIGNAL.match(text)) is not None:
         return Signal(number, pid, ts, match[1].decode("ascii"), match[2] or b"")
+    if grammar.NAMELESS.match(text) is not None:
+        return Note(number, pid, ts, "nameless", "")
     for kind, pattern in (
         ("superseded", grammar.SUPERSEDED),
         ("abi", grammar.MODE),
@@ -176,6 +188,14 @@ def _remark(pid: int, ts: float, text: bytes, number: int) -> Item:
         if (match := pattern.match(text)) is not None:
             return Note(number, pid, ts, kind, match[1].decode("ascii", "backslashreplace"))
     return Unparsed(number)
+
+
+def _is_nameless(name: bytes) -> bool:
+    return name.startswith(b"?")
+
+
+def _nameless(part: _Line | _Pending, line: int) -> Item:
+    return Note(line, int(part.pid), float(part.ts), "nameless", "")
 
 
 def _said(text: bytes) -> Said | None:

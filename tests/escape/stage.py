@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from shlex import split
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from sandbox.resources import rules_directory
 from tests.images.pods import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from collector.events import AnyEvent
     from collector.manifest import Manifest
@@ -49,6 +50,8 @@ class Stage:
     rules: RuleSet
     runtime: str
     """`bubblewrap`, `runc` or `runsc`."""
+    lost: Sequence[str]
+    """The first line of each trace that was not understood; the bundle is gone when a test fails."""
 
     def events(self, attempt: Attempt) -> list[AnyEvent]:
         """Events of the attempt's process and of those below it, in order of time."""
@@ -113,14 +116,24 @@ def explain(bundle_path: Path, host: Host, runtime: str) -> Stage:
     changes = host.changes()
     if host.token in printed:
         changes.append("the canary's content came out of the pod")
+    told = timeline.build(bundle)
     return Stage(
         manifest=bundle.manifest,
-        told=timeline.build(bundle),
+        told=told,
         said=said,
         changes=changes,
         rules=load_rules(rules_directory()),
         runtime=runtime,
+        lost=[*_lost(bundle, told)],
     )
+
+
+def _lost(bundle: Bundle, told: Timeline) -> Iterator[str]:
+    for phase in bundle.manifest.phases:
+        counts = told.traces.get(phase.name)
+        if counts is not None and counts.first_unparsed_line is not None:
+            line = next(islice(bundle.lines(phase.trace), counts.first_unparsed_line - 1, None))
+            yield f"{phase.trace}:{counts.first_unparsed_line}: {line!r}"
 
 
 def is_told(pattern: str, events: Iterable[AnyEvent]) -> bool:

@@ -37,7 +37,7 @@ def test_the_evidence_is_whole(stage: Stage) -> None:
     """No attempt blinded the tracer, cut a record or ended a phase."""
     statuses = {phase.name: (phase.status, phase.trace_complete) for phase in stage.manifest.phases}
     assert set(statuses.values()) == {("completed", True)}, stage.manifest.phases
-    assert list(gaps(stage.manifest, stage.told)) == []
+    assert list(gaps(stage.manifest, stage.told)) == [], stage.lost
 
 
 def test_no_forged_line_became_an_event(stage: Stage) -> None:

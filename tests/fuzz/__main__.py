@@ -28,6 +28,7 @@ WORDS = (
     *(" <pid changed to 4922 ...>", "+++ superseded by execve in pid 4924 +++", "+++ exited with 0 +++"),
     *("+++ killed by SIGKILL +++", "--- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=2} ---"),
     *("/* 4924 in strace's PID NS */", "flags=CLONE_THREAD", "flags=CLONE_FILES", "flags=SIGCHLD", "AT_FDCWD</tmp>"),
+    *("???(", "<... ??? resumed>"),
     *("<TCP:[127.0.0.1:1->192.0.2.1:2]>", "<socket:[7]>", "<pid:4922>", "(deleted)", "<char 1:3>", "@", "=>", "htons("),
     *("execve(", "clone(", "connect(", "sendmsg(", "recvmsg(", "sendmmsg(", "dup2(", "fcntl(", "F_DUPFD", "mount("),
     *("memfd_create(", "rename(", "symlink(", "/proc/self/fd/3", "/proc/2/mem", "...", "NULL", "{", "[", "\\303\\251"),

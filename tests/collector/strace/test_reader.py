@@ -112,6 +112,53 @@ def test_a_call_that_its_process_died_in(text: bytes) -> None:
     assert (call.raw, call.result, call.unfinished) == (b"7, SIGKILL", None, True)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"20 1.1 ???()           = ?\n20 1.2 +++ exited with 3 +++\n",
+        b"20 1.1 ???( <unfinished ...>) = ?\n20 1.2 +++ exited with 3 +++\n",
+        b"20 1.1 ???( <unfinished ...>\n20 1.2 <... ??? resumed>) = ?\n20 1.3 +++ killed by SIGKILL +++\n",
+        b"20 1.1 ???( <unfinished ...>\n20 1.2 <... ??? resumed> <unfinished ...>) = ?\n20 1.3 +++ exited with 0 +++\n",
+        b"20 1.1 ???( <unfinished ...>\n21 1.2 setsid() = 2\n20 1.3 +++ killed by SIGSEGV +++\n",
+        b"20 1.1 ????( <unfinished ...>\n20 1.2 +++ superseded by execve in pid 21 +++\n",
+    ],
+)
+def test_a_thread_killed_on_its_way_into_a_call_has_made_none(text: bytes) -> None:
+    """strace cannot ask any more which call it was, and then names it although it may not be traced."""
+    if b"superseded" in text:
+        text = b'21 1.0 execve("/bin/true", ["true"], 0x7f /* 1 var */ <unfinished ...>\n' + text
+    found = items(text)
+    lines = [line for line in text.splitlines() if b"???" in line]
+    assert [item.kind for item in found if isinstance(item, Note) and item.kind == "nameless"] == ["nameless"] * len(
+        lines
+    )
+    assert not [item for item in found if isinstance(item, Unparsed)]
+
+
+def test_a_thread_that_executes_kills_its_process_first_on_the_way_into_a_call() -> None:
+    found = items(
+        b"23986 1.1 ???( <unfinished ...>\n"
+        b'24027 1.2 execve("/bin/echo", ["echo"], 0x7f /* 42 vars */ <pid changed to 23986 ...>\n'
+    )
+    assert found[0] == Note(1, 23986, 1.1, "nameless", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"20 1.1 ???( <unfinished ...>\n20 1.2 setsid() = 2\n",
+        b"20 1.1 ???( <unfinished ...>\n20 1.2 kill(7, 0 <unfinished ...>\n",
+        b"20 1.1 ???( <unfinished ...>\n20 1.2 <... ??? resumed>) = 0\n",
+        b"20 1.1 ???( <unfinished ...>\n20 1.2 <... ??? resumed>) = ? <unavailable>\n",
+        b"20 1.1 ???( <unfinished ...>\n20 1.2 <... kill resumed>) = ?\n",
+        b"20 1.1 ???( <unfinished ...>\n",
+        b"20 1.1 ???() = 3\n",
+    ],
+)
+def test_a_call_without_a_name_of_a_thread_that_lives_on_is_lost(text: bytes) -> None:
+    assert Unparsed(1) in items(text)
+
+
 def test_a_new_call_of_the_same_thread_shows_that_the_one_before_was_lost() -> None:
     found = items(b"20 1.1 kill(7, 0 <unfinished ...>\n20 1.2 setsid() = 2\n")
     assert [(item.line, isinstance(item, Call) and item.unfinished) for item in found] == [(1, True), (2, False)]
