@@ -83,8 +83,8 @@ def submit(
       fumehood submit pkg:pypi/six
       fumehood submit ./thing-1.0.tar.gz --lane escalation --wait
     """
-    from sandbox.queue_commands import Wish
-    from sandbox.queue_commands import submit as run
+    from sandbox.submit_commands import Wish
+    from sandbox.submit_commands import submit as run
 
     wish = Wish(
         package=package,
@@ -110,7 +110,7 @@ Exit codes:
 @CONFIG
 def health(form: Format, config: Path | None) -> int:
     """Say whether the service does what it is for: database, Redis, workers, escalations, room for evidence here."""
-    from sandbox.queue_commands import health as run
+    from sandbox.health_commands import health as run
 
     return run(configured(config), form)
 
@@ -160,7 +160,7 @@ def show(submission: str, form: Format, config: Path | None) -> int:
 
 @queue.command()
 @click.argument("submissions", metavar="ID...", nargs=-1, required=True)
-@click.option("--reason", default="cancelled by hand", show_default=True, help="Why; kept with the submission.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the submission, beside who you are.")
 @CONFIG
 def cancel(submissions: tuple[str, ...], reason: str, config: Path | None) -> int:
     """Cancel submissions: those that wait at once, those that run within a few seconds."""
@@ -181,7 +181,7 @@ def retry(submissions: tuple[str, ...], config: Path | None) -> int:
 
 @queue.command()
 @_LANE
-@click.option("--reason", default="paused by hand", show_default=True, help="Why; shown by `fumehood queue status`.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; shown by `fumehood queue status`, with who you are.")
 @CONFIG
 def pause(lane: Lane, reason: str, config: Path | None) -> int:
     """Begin nothing more from LANE; what runs is finished, what waits stays."""

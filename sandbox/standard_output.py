@@ -1,10 +1,12 @@
-"""Standard output, whose reader may have seen enough, and whose disk may be full."""
+"""Standard output, whose reader may have seen enough, and whose disk may be full; and what is said beside it."""
 
 from __future__ import annotations
 
 import os
 import sys
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from sandbox.errors import SandboxError, UsageError
 
@@ -30,3 +32,13 @@ def write(pieces: Iterable[bytes], output: Path | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise SandboxError(f"cannot write to standard output: {error.strerror}; try --output") from error
+
+
+def as_json(told: object) -> bytes:
+    """Anything that msgspec encodes, indented, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
+
+
+def say(line: str) -> None:
+    """Tell what was done, on standard error."""
+    sys.stderr.write(f"{line}\n")

@@ -15,9 +15,8 @@ from sandbox.queue import capacity
 from sandbox.queue.connection import connect
 from sandbox.queue.supervisor import Supervisor
 from sandbox.queue.work import load_profiles
-from sandbox.queue_commands import as_json, say
 from sandbox.service_commands import prepare
-from sandbox.standard_output import write
+from sandbox.standard_output import as_json, say, write
 from sandbox.submissions import workers
 from sandbox.terminal.page import Page
 

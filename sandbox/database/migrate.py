@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -39,6 +40,16 @@ def upgrade(engine: Engine) -> None:
         raise DatabaseUnavailableError(
             f"the database {shown} cannot be used: {said}; is it running, and the URL right?"
         ) from error
+
+
+def is_made(engine: Engine) -> bool:
+    """Whether there are tables of ours, of any version. A file that is not there is not made by asking."""
+    file = engine.url.database if engine.dialect.name == "sqlite" else None
+    with suppress(PermissionError):
+        if file and not Path(file).exists():
+            return False
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() is not None
 
 
 def is_current(engine: Engine) -> bool:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from sqlalchemy.exc import DBAPIError
 
-from sandbox.database import is_current
+from sandbox.database import is_current, is_made
 from sandbox.submissions import lanes, query, workers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from redis import Redis
     from sqlalchemy import Engine
 
 ESCALATION_S: Final = 600
 """An escalation that waits for longer is a failure of the service."""
+_SHOWN: Final = 3
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,45 +44,79 @@ def checks(
         wanted_mb: What has to be free there.
 
     Returns:
-        A check for each thing; those that need the database are left out when it does not answer.
+        A check for each thing, always the same ones: what cannot be known fails, and says so.
     """
     found = [_database(engine), _redis(redis)]
-    if found[0].ok:
-        found += [_workers(engine, now), _escalations(engine, now)]
+    for name, look in (("workers", _workers), ("escalations", _escalations)):
+        found.append(_asked(name, lambda look=look: look(engine, now), known=found[0].ok))  # type: ignore[misc]
     if room_mb is not None:
         ok = room_mb >= wanted_mb
-        advice = "" if ok else f", {wanted_mb} MiB are wanted: nothing is begun until there is more"
+        advice = "" if ok else f", {wanted_mb} MiB are wanted (`worker.free_mb`): no run is begun until there are"
         found.append(Check(name="evidence disk", ok=ok, told=f"{room_mb} MiB are free{advice}"))
     return found
 
 
 def _database(engine: Engine) -> Check:
     try:
-        current = is_current(engine)
+        made = is_made(engine)
+        current = made and is_current(engine)
     except DBAPIError:
-        return Check(name="database", ok=False, told="it does not answer: is it running, and the URL right?")
-    told = "" if current else "its tables are of another version: start `fumehood serve` or `worker` of the newest one"
-    return Check(name="database", ok=current, told=told or "it answers")
+        return Check(name="database", ok=False, told="it does not answer; `fumehood config check` says why")
+    if current:
+        return Check(name="database", ok=True, told="it answers")
+    start = "`fumehood up`, `serve` or `worker`"
+    told = f"its tables are of another version: {start} of the newest one brings them up to date"
+    return Check(name="database", ok=False, told=told if made else f"it is not made yet: {start} makes it")
+
+
+def _asked(name: str, look: Callable[[], Check], *, known: bool) -> Check:
+    try:
+        if known:
+            return look()
+    except DBAPIError:
+        pass
+    return Check(name=name, ok=False, told="cannot be known without the database")
 
 
 def _redis(redis: Redis | None) -> Check:
+    waits = "what is submitted is kept and waits for it, and no run is begun"
     if redis is None:
-        return Check(
-            name="redis", ok=False, told="none is configured here: workers look for what is submitted by themselves"
-        )
+        told = f"none runs here: {waits}; start `fumehood up`, or name one that runs elsewhere (`redis:`)"
+        return Check(name="redis", ok=False, told=told)
     try:
         redis.ping()
-    except RedisError:
-        told = "it does not answer: submissions are taken, but none is begun"
-        return Check(name="redis", ok=False, told=told)
+    except RedisError as error:
+        said = "it refuses us" if isinstance(error, AuthenticationError | ResponseError) else "it does not answer"
+        return Check(name="redis", ok=False, told=f"{said}: {waits}; `fumehood config check` says why")
     return Check(name="redis", ok=True, told="it answers")
 
 
 def _workers(engine: Engine, now: float) -> Check:
-    alive = [row for row in workers.listed(engine) if now - row.seen < workers.GONE_S and not row.draining]
-    if not alive:
-        return Check(name="workers", ok=False, told="none was seen lately: start `fumehood worker`, or `fumehood up`")
-    return Check(name="workers", ok=True, told=f"{len(alive)} with {sum(row.slots for row in alive)} slots")
+    known = workers.listed(engine)
+    alive = workers.alive(known, now)
+    silent = [f"{row.name} for {_span(now - row.seen)}" for row in known if row not in alive]
+    working = [row for row in alive if not row.draining]
+    if working:
+        slots = sum(row.slots for row in working)
+        told = f"{len(working)} with {slots} {'slot' if slots == 1 else 'slots'}"
+        return Check(name="workers", ok=True, told=f"{told}; silent: {_few(silent)}" if silent else told)
+    if alive:
+        told = f"all that are left drain ({_few([row.name for row in alive])}): start another `fumehood worker`"
+    elif silent:
+        told = f"all are silent ({_few(silent)}): are their hosts up, and do they reach the database?"
+    else:
+        told = "there is none: start `fumehood worker`, or `fumehood up`"
+    return Check(name="workers", ok=False, told=told)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _span(seconds: float) -> str:
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    return f"{hours} h" if hours else f"{minutes} min"
 
 
 def _escalations(engine: Engine, now: float) -> Check:

@@ -46,3 +46,12 @@ def connect(configuration: Configuration) -> Redis:
         raise ConfigurationError(
             "the URL of Redis cannot be read; write unix://PATH, redis://HOST:PORT or rediss://HOST:PORT"
         ) from error
+
+
+def connect_if_any(configuration: Configuration) -> Redis | None:
+    """The same; `None` where no Redis is configured, and none was started by `fumehood up`.
+
+    Raises:
+        ConfigurationError: As for `connect`.
+    """
+    return connect(configuration) if configuration.redis else None

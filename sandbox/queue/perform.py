@@ -20,6 +20,7 @@ from collector.bundle import Bundle
 from collector.store.rows import rows
 from sandbox.database import writing
 from sandbox.database.counters import Tally
+from sandbox.database.faults import passes, told
 from sandbox.errors import IntakeError, SandboxError, UnavailableError
 from sandbox.observability.measures import measure
 from sandbox.partial import PartialDirectory
@@ -200,14 +201,15 @@ def _result(row: Submission, report: Report) -> Result:
 
 
 def _commit(work: Work, attempt: Attempt, made: _Made | None, result: Result) -> None:
-    """Write the run's rows and the result together; a database that is away is waited for."""
+    """Write the run's rows and the result together; a database that is away, busy or full is waited for."""
     for pause in (*_COMMIT_PAUSES, None):
         try:
             counts = _try_to_commit(work, attempt, made, result)
         except DBAPIError as error:
-            if pause is None:
-                raise
-            _log.warning("the database does not answer; the result waits", error=str(error.orig))
+            if pause is None or not passes(error):
+                _give_up(work, attempt, f"the database does not take the result: {told(error)}", error)
+                return
+            _log.warning("the database does not answer; the result waits", error=told(error))
             time.sleep(pause)
         else:
             _log.info("attempt ends", state=result.state, verdict=result.verdict, run=result.run, counts=counts)

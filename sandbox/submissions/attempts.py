@@ -131,7 +131,8 @@ def finish(connection: Connection, attempt: Attempt, result: Result, now: float,
             changed=now,
             owner="",
             lease_until=0.0,
-            reason=result.reason,
+            # Of a cancelled one the row says who cancelled it and why; what became of its run is the attempt's.
+            reason=table.reason if final == "cancelled" else result.reason,
             run=result.run,
             sha256=result.sha256,
             verdict=result.verdict,
@@ -235,7 +236,7 @@ def _lose(  # noqa: PLR0913, PLR0917 - what `lose` was given
     if current is None:
         return None
     if current.cancel:
-        values: dict[str, Any] = {"state": "cancelled", "ended": now, "reason": reason, "standing": None}
+        values: dict[str, Any] = {"state": "cancelled", "ended": now, "standing": None}
     elif attempt.number < current.budget:
         values = {"state": "queued", "not_before": now + pause_s, "reason": reason}
     else:

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 
 def cancel(engine: Engine, identifier: str, reason: str, now: float) -> Submission | None:
-    """Cancel what waits at once; what runs is asked to end, and ends within a heartbeat. `None`: no such submission."""
+    """Cancel what waits at once; what runs is asked to end, and ends within a heartbeat.
+
+    Args:
+        engine: The database.
+        identifier: Of the submission.
+        reason: Who cancels it, and why; stays with it.
+        now: UTC seconds since the epoch.
+
+    Returns:
+        The submission as it is now; `None` when there is none.
+    """
     table = SUBMISSIONS.c
     with writing(engine) as connection:
         changed = connection.execute(
@@ -30,8 +40,8 @@ def cancel(engine: Engine, identifier: str, reason: str, now: float) -> Submissi
             outbox.ended(connection, identifier, "cancelled", now)
         connection.execute(
             update(SUBMISSIONS)
-            .where(table.id == identifier, table.state == "running")
-            # Whoever asks for the same work from now on wants it done, not ended.
+            # Who asked first stands with it. Whoever asks for the same work from now on wants it done, not ended.
+            .where(table.id == identifier, table.state == "running", table.cancel.is_(False))
             .values(cancel=True, reason=reason, standing=None)
         )
         return one(connection, identifier)

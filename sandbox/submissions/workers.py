@@ -11,6 +11,8 @@ from sandbox.database import writing
 from sandbox.database.schema import WORKERS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Connection, Engine
 
 GONE_S: Final = 60
@@ -70,3 +72,8 @@ def listed(engine: Engine) -> list[WorkerRow]:
     with engine.connect() as connection:
         rows = connection.execute(select(WORKERS).order_by(WORKERS.c.name)).mappings()
         return [msgspec.convert({str(key): value for key, value in row.items()}, WorkerRow) for row in rows]
+
+
+def alive(rows: Iterable[WorkerRow], now: float) -> list[WorkerRow]:
+    """Those that were seen lately."""
+    return [row for row in rows if now - row.seen < GONE_S]

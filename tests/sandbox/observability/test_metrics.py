@@ -1,4 +1,4 @@
-"""Metrics are read from the rows, alerts from metrics that there are, and health is false when it should be."""
+"""Metrics are read from the rows, and alerts from metrics that there are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.database import open_database, upgrade, writing
 from sandbox.database.counters import Tally, read
-from sandbox.observability.health import ESCALATION_S, checks
 from sandbox.observability.metrics import exposition
 from sandbox.submissions import attempts, lanes, workers
 from sandbox.submissions.attempts import Attempt, Result
@@ -142,32 +141,3 @@ def test_alerts_are_about_metrics_that_there_are(engine: Engine) -> None:
         named = set(re.findall(r"fumehood_\w+", rule["expr"]))
         assert {name.removesuffix("_total") for name in named} <= families, rule["alert"]
         assert rule["annotations"].keys() == {"summary", "action"}
-
-
-def _failing(engine: Engine, redis: Redis | None, now: float = NOW, room_mb: int | None = None) -> set[str]:
-    return {check.name for check in checks(engine, redis, now, room_mb, 100) if not check.ok}
-
-
-def test_all_is_well_with_a_worker_and_nothing_that_waits(engine: Engine, redis: Redis) -> None:
-    workers.register(engine, WORKER)
-    assert _failing(engine, redis, room_mb=100) == set()
-
-
-def test_health_is_false_for_what_is_wrong(engine: Engine, redis: Redis, redis_server: RedisServer) -> None:
-    assert _failing(engine, redis) == {"workers"}
-    workers.register(engine, msgspec.structs.replace(WORKER, draining=True))
-    assert _failing(engine, redis) == {"workers"}
-    submit(engine, msgspec.structs.replace(REQUEST, lane="escalation"), NOW)
-    assert _failing(engine, redis, NOW + ESCALATION_S - 1) == {"workers"}
-    assert _failing(engine, redis, NOW + ESCALATION_S) == {"workers", "escalations"}
-    assert _failing(engine, redis, room_mb=99) == {"workers", "evidence disk"}
-    assert _failing(engine, None) == {"workers", "redis"}
-    redis_server.stop()
-    assert _failing(engine, redis) == {"workers", "redis"}
-
-
-def test_a_database_without_our_tables_or_that_is_away_is_not_healthy(tmp_path: Path, redis: Redis) -> None:
-    empty = open_database(f"sqlite:///{tmp_path / 'empty.sqlite'}")
-    assert "database" in _failing(empty, redis)
-    away = open_database(f"sqlite:///{tmp_path / 'missing' / 'x.sqlite'}")
-    assert _failing(away, redis) == {"database"}

@@ -93,6 +93,18 @@ def test_a_fault_of_the_machine_is_tried_again_and_then_dead_and_can_be_retried(
     embedded.wait(lambda: embedded.row(identifier).attempt > 3, "another attempt")
 
 
+def test_a_result_that_the_database_refuses_is_not_offered_again_and_again(embedded: Service) -> None:
+    with embedded.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refusing BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'no more runs'); END"
+        )
+    identifier = embedded.submit()
+    embedded.start_worker()
+    row = embedded.ended(identifier)
+    assert (row.state, row.attempt) == ("dead", 3)
+    assert row.reason.endswith("because the database does not take the result: no more runs")
+
+
 def test_a_killed_run_is_tried_again_at_once(embedded: Service) -> None:
     worker = embedded.start_worker()
     identifier = embedded.submit(waits=True)
@@ -194,6 +206,9 @@ def test_a_running_submission_is_cancelled(embedded: Service) -> None:
     assert embedded.fumehood("queue", "cancel", identifier, "--reason", "not needed").returncode == 0
     row = embedded.ended(identifier)
     assert (row.state, row.run) == ("cancelled", None)
+    assert row.reason.startswith("cancelled by ")
+    assert row.reason.endswith(": not needed")
+    assert [it.reason for it in attempts_of(embedded.engine, identifier)] == ["cancelled while it ran"]
     assert list((embedded.configuration.data / "evidence").glob("*.partial")) == []
 
 

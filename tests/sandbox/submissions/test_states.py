@@ -16,6 +16,7 @@ from sandbox.submissions import attempts, control
 from sandbox.submissions.attempts import Attempt, Result
 from sandbox.submissions.model import Request
 from sandbox.submissions.query import depths, get, same_artefact
+from sandbox.submissions.search import attempts_of
 from sandbox.submissions.submit import submit
 
 if TYPE_CHECKING:
@@ -177,8 +178,20 @@ def test_what_is_handed_back_after_its_end_was_asked_for_has_ended(engine: Engin
     assert attempts.hand_back(engine, attempt, "the worker stops", NOW)
     row = get(engine, attempt.submission)
     assert row
-    assert (row.state, row.owner) == ("cancelled", "")
+    assert (row.state, row.owner, row.reason) == ("cancelled", "", "not needed")
     assert not attempts.hand_back(engine, attempt, "the worker stops", NOW)
+
+
+def test_who_cancelled_first_and_why_stays_with_what_ran(engine: Engine) -> None:
+    attempt = _claimed(engine)
+    control.cancel(engine, attempt.submission, "cancelled by ann: not needed", NOW)
+    control.cancel(engine, attempt.submission, "cancelled by bob", NOW + 1)
+    assert _finish(engine, attempt, Result(state="cancelled", reason="cancelled while it ran"))
+    control.cancel(engine, attempt.submission, "cancelled by bob", NOW + 2)
+    row = get(engine, attempt.submission)
+    assert row
+    assert (row.state, row.reason) == ("cancelled", "cancelled by ann: not needed")
+    assert [it.reason for it in attempts_of(engine, attempt.submission)] == ["cancelled while it ran"]
 
 
 def test_what_is_about_to_be_cancelled_answers_for_nobody_else(engine: Engine) -> None:

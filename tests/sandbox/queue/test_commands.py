@@ -1,0 +1,108 @@
+"""What people do to the queue, with and without a Redis: rows come first."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.config import load_configuration
+from sandbox.database import open_database
+from sandbox.health_commands import health
+from sandbox.queue_commands import cancel, retry
+from sandbox.submissions import attempts, query
+from sandbox.submissions.attempts import Attempt
+from sandbox.submit_commands import Wish, submit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.config import Configuration
+    from sandbox.submissions.model import Submission
+    from tests.servers import RedisServer
+
+WISH = Wish(package="pkg:pypi/thing", lane="manual", artefact="auto", profile=None, pod=None, runtime=None, force=False)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Configuration:
+    """As it is on a machine where nothing was ever started."""
+    return load_configuration({"HOME": str(tmp_path), "FUMEHOOD_DATA": str(tmp_path / "data")})
+
+
+def _submitted(configuration: Configuration, capfd: pytest.CaptureFixture[str]) -> tuple[Submission, str]:
+    """The row, and what was said."""
+    assert submit(configuration, WISH, wait=False, form="text") == 0
+    out, said = capfd.readouterr()
+    row = query.get(open_database(configuration.database), out.strip())
+    assert row
+    return row, said
+
+
+def test_without_any_redis_a_submission_is_committed_and_waits(
+    alone: Configuration, capfd: pytest.CaptureFixture[str]
+) -> None:
+    row, said = _submitted(alone, capfd)
+    assert row.state == "queued"
+    assert said == f"{row.id} is committed; no Redis runs here yet, and it waits for one: `fumehood up` starts it\n"
+    again, said = _submitted(alone, capfd)
+    assert again.id == row.id
+    assert said == f"submission {row.id} of the same work answers for it (queued)\n"
+
+
+def test_a_redis_that_is_away_is_told_in_one_line(
+    alone: Configuration, redis_server: RedisServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    environment = {"HOME": str(tmp_path), "FUMEHOOD_DATA": str(alone.data), "FUMEHOOD_REDIS": redis_server.url}
+    redis_server.stop()
+    row, said = _submitted(load_configuration(environment), capfd)
+    assert row.state == "queued"
+    assert said == f"{row.id} is committed; Redis does not answer, and a worker queues it as soon as it does\n"
+
+
+def test_without_redis_what_waits_is_cancelled_and_retried(
+    alone: Configuration, capfd: pytest.CaptureFixture[str]
+) -> None:
+    row, _ = _submitted(alone, capfd)
+    assert cancel(alone, [row.id], "not needed") == 0
+    engine = open_database(alone.database)
+    cancelled = query.get(engine, row.id)
+    assert cancelled
+    assert cancelled.state == "cancelled"
+    assert cancelled.reason.startswith("cancelled by ")
+    assert cancelled.reason.endswith(": not needed")
+    assert retry(alone, [row.id]) == 0
+    queued = query.get(engine, row.id)
+    assert queued
+    assert (queued.state, queued.reason) == ("queued", "")
+    assert attempts.claim(engine, Attempt(submission=row.id, number=1, owner="here"), queued.changed, 30.0)
+
+
+def test_health_of_a_machine_where_nothing_runs_fails_and_makes_nothing(
+    alone: Configuration, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert health(alone, "json") == 1
+    told = json.loads(capfd.readouterr().out)
+    assert not told["healthy"]
+    assert [(check["name"], check["ok"]) for check in told["checks"]] == [
+        ("database", False),
+        ("redis", False),
+        ("workers", False),
+        ("escalations", False),
+        ("evidence disk", True),
+    ]
+    assert not alone.data.exists()
+    assert health(alone, "text") == 1
+    assert capfd.readouterr().out.count("FAILS") == 4
+
+
+def test_who_has_a_number_alone_can_submit(
+    alone: Configuration, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    row, _ = _submitted(alone, capfd)
+    assert row.submitter == "uid 54321@cli"
