@@ -9,8 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from bisect import bisect_right
-from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -30,7 +29,9 @@ from collector.events import (
     ProcessStart,
 )
 from collector.origins import Origins
+from collector.ownership import Ownership
 from collector.places import is_misled
+from collector.standing import BACKEND, DEPENDENCY, INSTALLER, TARGET, UNKNOWN_DEPENDENCY, Code, Standing
 from collector.syscalls.programs import MAX_ARGUMENTS
 
 if TYPE_CHECKING:
@@ -38,11 +39,6 @@ if TYPE_CHECKING:
 
     from collector.manifest import Manifest
     from collector.processes import ProcessTable
-
-INSTALLER: Final = "installer"
-BACKEND: Final = "build-backend"
-TARGET: Final = "target"
-UNKNOWN_DEPENDENCY: Final = "dependency:unknown"
 
 _PYTHON: Final = "/usr/bin/python3"
 """The image's own interpreter, which a package cannot change; the environment's one it can."""
@@ -66,39 +62,6 @@ _INTRUSIONS: Final = frozenset({"ptrace", "process_vm_writev", "/proc/mem"})
 _BUILDING: Final = frozenset({"dependencies", "install"})
 
 
-class _Code(Enum):
-    """What kind of code a process runs."""
-
-    PIP = "pip"
-    FORK = "fork"
-    """Forked from pip, nothing executed yet: still pip's code."""
-    TOOL = "tool"
-    DRIVER = "driver"
-    COMPILER = "compiler"
-    PACKAGE = "package"
-
-
-class _Standing(NamedTuple):
-    """What is known of a process at a moment."""
-
-    code: _Code
-    phase: str
-    """The phase it began in."""
-    below: str
-    """Actor of the package's code in and below this process."""
-    nested: bool = False
-    """At or below a pip that installs build requirements."""
-    linked: bool = False
-    """A compiler that has read the loader's cache."""
-
-    @property
-    def actor(self) -> str:
-        # Asked for each event several times. A set of members of an enumeration takes ten times as long.
-        if self.code is _Code.PACKAGE:
-            return self.below
-        return BACKEND if self.code is _Code.COMPILER else INSTALLER
-
-
 class Attribution:
     """The actors of a run, as they follow from its events."""
 
@@ -110,11 +73,12 @@ class Attribution:
         self._interpreter = frozenset({self._home, self._venv, f"{self._venv}/bin", f"{self._venv}/pyvenv.cfg"})
         self._interpreters = (f"{self._venv}/bin/python", f"{self._venv}/lib64")
         self._commands = {phase.name: phase.argv for phase in manifest.phases if phase.argv}
-        self._standings: dict[int, _Standing] = {}
+        self._standings: dict[int, Standing] = {}
         self._history: dict[int, tuple[list[float], list[str]]] = {}
         self._roots: set[str] = set()
         self._wrote: dict[int, set[str]] = {}
         """Files that a pip wrote itself; it may open those again."""
+        self._files = Ownership(manifest.site_packages)
         self._tampered = False
         """The environment's own interpreter was changed: it is trusted no more, whatever it is run with."""
 
@@ -131,13 +95,13 @@ class Attribution:
 
     def _next(self, event: AnyEvent) -> str:
         known = self._standings.get(event.pid)
-        if known is not None and isinstance(event, FileRead) and known.code is not _Code.COMPILER:
+        if known is not None and isinstance(event, FileRead) and known.code is not Code.COMPILER:
             # Most events are of this sort, and change nothing.
-            return known.below if known.code is _Code.PACKAGE else self._read(known, event)
+            return known.below if known.code is Code.PACKAGE and not known.untouched else self._read(known, event)
         standing = self._standing(event)
         if isinstance(event, ProcessExec) and not event.errno:
             standing = self._executed(standing, event)
-        elif standing.code is _Code.COMPILER:
+        elif standing.code is Code.COMPILER:
             standing = self._compiled(standing, event)
         elif standing.actor == INSTALLER:
             standing = self._checked(standing, event)
@@ -152,17 +116,25 @@ class Attribution:
             self._tampered = True
         if actor == INSTALLER and is_misled(event, self._home):
             actor = standing.below
+        if actor == INSTALLER and standing.is_dependencies_pip:
+            self._files.unpacked(event)
+        else:
+            self._files.changed(event, actor if actor.startswith(DEPENDENCY) else standing.below)
         return actor
 
-    def _read(self, standing: _Standing, event: FileRead) -> str:
-        """The actor of an installer's reading."""
+    def _read(self, standing: Standing, event: FileRead) -> str:
+        """The actor of a reading by an installer, or by a process that may still be a dependency's."""
+        if standing.untouched:
+            known = standing if event.errno else standing.having_read(self._files.owner(event.path))
+            self._set(event.pid, event.ts, known)
+            return known.actor
         checked = self._checked(standing, event)
         if checked is not standing:
             self._set(event.pid, event.ts, checked)
             return checked.actor
         return standing.below if is_misled(event, self._home) else INSTALLER
 
-    def _set(self, pid: int, ts: float, standing: _Standing) -> None:
+    def _set(self, pid: int, ts: float, standing: Standing) -> None:
         before = self._standings.get(pid)
         if before is standing or before == standing:
             return
@@ -173,7 +145,7 @@ class Attribution:
         times.append(max(ts, times[-1]) if times else ts)
         actors.append(standing.actor)
 
-    def _standing(self, event: AnyEvent) -> _Standing:
+    def _standing(self, event: AnyEvent) -> Standing:
         """The standing of the event's process before the event."""
         if not isinstance(event, ProcessStart) and (known := self._standings.get(event.pid)) is not None:
             return known
@@ -183,36 +155,39 @@ class Attribution:
         if above is not None:
             return self._forked(above, event)
         phase = process.phase if process else event.phase
-        return _Standing(_Code.PACKAGE, phase, self._default(phase))
+        return Standing(Code.PACKAGE, phase, self._default(phase))
 
-    def _forked(self, above: _Standing, event: AnyEvent) -> _Standing:
+    def _forked(self, above: Standing, event: AnyEvent) -> Standing:
         match above.code:
-            case _Code.PIP:
-                return above._replace(code=_Code.FORK)
-            case _Code.DRIVER:
-                return above._replace(code=_Code.PACKAGE, phase=above.phase or event.phase)
+            case Code.PIP:
+                return above._replace(code=Code.FORK)
+            case Code.DRIVER:
+                return above._replace(code=Code.PACKAGE, phase=above.phase or event.phase, untouched=True)
             case _:
                 return above
 
-    def _executed(self, before: _Standing, event: ProcessExec) -> _Standing:
+    def _executed(self, before: Standing, event: ProcessExec) -> Standing:
         if (root := self._root(event)) is not None:
             return root
-        if before.code is _Code.FORK:
+        if before.code is Code.FORK:
             if self._is_build_requirement(event) and self._is_trusted(event.argv[0]):
                 self._wrote[event.pid] = set()
-                return _Standing(_Code.PIP, before.phase, UNKNOWN_DEPENDENCY, nested=True)
+                return Standing(Code.PIP, before.phase, UNKNOWN_DEPENDENCY, nested=True)
             if event.image in _TOOLS:
-                return before._replace(code=_Code.TOOL)
-        if before.code is _Code.TOOL and event.image.startswith("/usr/bin/"):
+                return before._replace(code=Code.TOOL)
+        if before.code is Code.TOOL and event.image.startswith("/usr/bin/"):
             return before
         below = before.below
-        if before.code in {_Code.PIP, _Code.FORK}:
+        if before.code in {Code.PIP, Code.FORK}:
             below = self._source(event, before)
-        building = before.phase in _BUILDING and before.code in {_Code.PACKAGE, _Code.COMPILER}
+        building = before.phase in _BUILDING and before.code in {Code.PACKAGE, Code.COMPILER}
         compiler = building and is_compiler(event.image, event.argv)
-        return _Standing(_Code.COMPILER if compiler else _Code.PACKAGE, before.phase, below, before.nested)
+        after = Standing(Code.COMPILER if compiler else Code.PACKAGE, before.phase, below, before.nested)
+        if before.untouched:
+            return after._replace(untouched=True).having_read(self._files.owner(event.image))
+        return after
 
-    def _root(self, event: ProcessExec) -> _Standing | None:
+    def _root(self, event: ProcessExec) -> Standing | None:
         """The standing of a phase's own command, None when the event is not its start."""
         phase = event.phase
         command = self._commands.get(phase)
@@ -222,15 +197,11 @@ class Attribution:
         if not event.argv or event.argv != command[:MAX_ARGUMENTS]:
             return None
         self._roots.add(phase)
-        below = self._default(phase)
-        if (
-            not self._is_trusted(command[0])
-            or command[1:3] != _ISOLATED
-            or not "".join(command[3:4]).startswith(_DRIVERS)
-        ):
-            return _Standing(_Code.PACKAGE, phase, below)
+        below, trusted = self._default(phase), self._is_trusted(command[0])
+        if not trusted or command[1:3] != _ISOLATED or not "".join(command[3:4]).startswith(_DRIVERS):
+            return Standing(Code.PACKAGE, phase, below, untouched=trusted and phase not in _BUILDING)
         self._wrote[event.pid] = set()
-        return _Standing(_Code.PIP if phase in _BUILDING else _Code.DRIVER, phase, below)
+        return Standing(Code.PIP if phase in _BUILDING else Code.DRIVER, phase, below)
 
     def _is_build_requirement(self, event: ProcessExec) -> bool:
         """Whether pip started exactly the command by which it installs what a build needs."""
@@ -242,26 +213,26 @@ class Attribution:
         """Whether what this interpreter runs is what its command line says."""
         return interpreter == _PYTHON or (interpreter == f"{self._venv}/bin/python" and not self._tampered)
 
-    def _source(self, event: ProcessExec, pip: _Standing) -> str:
+    def _source(self, event: ProcessExec, pip: Standing) -> str:
         """Whose code a child of pip runs: the source tree it was started in tells, where a tree has a name."""
         if not pip.nested and pip.phase != "dependencies":
             return self._default(pip.phase)
         for text in (event.cwd, *event.argv):
             if (tree := _SOURCES.search(text)) is not None:
-                return "dependency:" + re.sub(r"[-_.]+", "-", tree[1]).lower()
+                return DEPENDENCY + re.sub(r"[-_.]+", "-", tree[1]).lower()
         return UNKNOWN_DEPENDENCY
 
     def _default(self, phase: str) -> str:
         return UNKNOWN_DEPENDENCY if phase == "dependencies" else TARGET
 
-    def _compiled(self, standing: _Standing, event: AnyEvent) -> _Standing:
+    def _compiled(self, standing: Standing, event: AnyEvent) -> Standing:
         if standing.linked:
             return standing
         if is_preload(event):
-            return standing._replace(code=_Code.PACKAGE)
+            return standing._replace(code=Code.PACKAGE)
         return standing._replace(linked=isinstance(event, FileRead) and event.path == "/etc/ld.so.cache")
 
-    def _checked(self, standing: _Standing, event: AnyEvent) -> _Standing:
+    def _checked(self, standing: Standing, event: AnyEvent) -> Standing:
         """Take the installer's name from a process that loads code which it has not itself unpacked.
 
         The drivers never do; if one does, a package has found a way in, and from then on it is the package.
@@ -275,13 +246,15 @@ class Attribution:
             return standing
         if event.path.startswith(_FIXED) or event.path in self._wrote.get(event.pid, ()):
             return standing
-        return standing._replace(code=_Code.PACKAGE)
+        return standing._replace(code=Code.PACKAGE)
 
-    def _intruded(self, event: ProcessAccess, by: _Standing) -> None:
+    def _intruded(self, event: ProcessAccess, by: Standing) -> None:
         """Another process's memory was reached: what it does from now on may be the intruder's doing."""
         victim = self._standings.get(event.target)
-        if victim is not None and victim.actor in {INSTALLER, BACKEND} and by.actor != INSTALLER:
-            self._set(event.target, event.ts, victim._replace(code=_Code.PACKAGE, below=by.below))
+        if victim is None or by.actor == INSTALLER:
+            return
+        if victim.actor in {INSTALLER, BACKEND} or (victim.untouched and victim.actor != by.actor):
+            self._set(event.target, event.ts, victim._replace(code=Code.PACKAGE, below=by.below, untouched=False))
 
     def _tampers(self, event: AnyEvent) -> bool:
         """Whether an event changes the environment's interpreter, on which trust in its commands rests."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import msgspec
 
-from collector.actors import INSTALLER
 from collector.errors import BundleError
 from collector.events import AnyEvent, ResourceSample
+from collector.standing import DEPENDENCY, INSTALLER, TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ BASELINE: Final = "baseline.json.zst"
 """Name of the file in a bundle."""
 SCHEMA: Final = "fumehood.baseline/1"
 
+_STARTS: Final = frozenset({"startup", "import", "exercise"})
 _SKIPPED: Final = frozenset(
     {"ts", "pid", "source", "phase", "actor", "parent", "size", "answers", "user_agent", "body", "payload", "status"}
     | {"sha256", "parent_argv", "parent_image"}
@@ -113,7 +114,10 @@ class Shaper:
         """
         if getattr(event, "bait", ()):
             return ""
-        actor = "dependency" if event.actor.startswith("dependency:") else event.actor
+        actor = event.actor
+        if actor.startswith(DEPENDENCY):
+            # Once dependencies are installed, an interpreter's start is the same act whoever has a hook in it.
+            actor = TARGET if event.phase in _STARTS else "dependency"
         words = [event.phase, actor, str(type(event).__struct_config__.tag)]
         if isinstance(event, ResourceSample):
             # How much is never twice the same.

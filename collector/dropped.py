@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
-from collector.actors import INSTALLER
 from collector.events import AnyEvent, FileDropped, FileLink, FileRename, FileWrite, Source
 from collector.magic import kind_of_content
+from collector.standing import INSTALLER
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

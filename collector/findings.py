@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from collector.actors import TARGET
 from collector.events import AnyEvent
 from collector.manifest import PHASES
 from collector.sigma.correlate import Correlation
 from collector.sigma.fields import getters_by_kind
 from collector.sigma.rule import LEVELS, Beacon, Level, Rule, RuleSet, selections_of
 from collector.sigma.view import View
+from collector.standing import DEPENDENCY, TARGET
 from collector.suppressions import Suppression
 from collector.verdict import bait_left
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collector.sigma.view import Context
 
 
-_DEPENDENCY: Final = "dependency:"
 _CALLING: Final = "exercise"
 _LAST: Final = "linger"
 MAX_EVIDENCE = 20
@@ -158,7 +157,7 @@ _ALONE: Final = _Standing(owned=True, called=False)
 
 def _standing(events: Iterable[AnyEvent], context: Context) -> _Standing:
     parts = tuple(events)
-    owned = all(event.actor == TARGET or event.actor.startswith(_DEPENDENCY) for event in parts)
+    owned = all(event.actor == TARGET or event.actor.startswith(DEPENDENCY) for event in parts)
     return _Standing(owned, any(_is_called(event, context) for event in parts))
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from collector.events import AnyEvent, FileRead, ProcessExec, ProcessExit, Source
 from collector.redact import excerpt
+from collector.standing import DEPENDENCY, TARGET
 
 if TYPE_CHECKING:
     from collector.redact import Redactor
@@ -26,8 +27,6 @@ _REMEMBERED: Final = 4096
 """Most different things that are kept in mind while a run is read."""
 _PROBES: Final = 2
 """Different signs of a sandbox that a process must have looked at, before its end means anything."""
-_PACKAGE: Final = "target"
-_DEPENDENCY: Final = "dependency:"
 _ABSENT: Final = frozenset({"ENOENT", "ENOTDIR"})
 _SIGNS: Final = re.compile(
     r"/\.dockerenv|/run/\.containerenv|/proc/(?:1|self|[0-9]+)/(?:cgroup|sched|status|environ|mountinfo|comm)"
@@ -103,7 +102,7 @@ class HintReader:
 
     def see(self, event: AnyEvent) -> None:
         """Take the next event, in order of time and with its actor."""
-        if event.actor != _PACKAGE and not event.actor.startswith(_DEPENDENCY):
+        if event.actor != TARGET and not event.actor.startswith(DEPENDENCY):
             return
         match event:
             case FileRead():

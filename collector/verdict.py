@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from collector.actors import INSTALLER
 from collector.gaps import gaps
+from collector.standing import INSTALLER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

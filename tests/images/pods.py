@@ -14,7 +14,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 HOME = "/home/dev"
@@ -24,12 +24,19 @@ LOG = 'import os\nwith open(os.environ["HOME"] + "/log", "a") as log:\n    log.w
 """Source of a module that notes its import and its process."""
 
 
-def make_wheel(directory: Path, name: str, files: Mapping[str, str], scripts: Mapping[str, str] | None = None) -> Path:
-    """Write a wheel with these files (path to source) and console scripts (name to `module:function`)."""
+def make_wheel(
+    directory: Path,
+    name: str,
+    files: Mapping[str, str],
+    scripts: Mapping[str, str] | None = None,
+    requires: Sequence[str] = (),
+) -> Path:
+    """Write a wheel with these files (path to source), console scripts (name to `module:function`) and requirements."""
+    required = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
     info = f"{name}-1.0.dist-info"
     content = {
         **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{required}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     if scripts:

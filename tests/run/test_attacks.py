@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import ssl
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from collector import timeline
+from collector.bundle import Bundle
+from collector.events import FileRead
 from tests.images.pods import make_wheel
+from tests.sandbox.registry.index_server import digest, running
+from tests.servers import certificates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sandbox.settings import Settings
     from tests.run.conftest import Fumehood
 
 pytestmark = pytest.mark.pod
@@ -115,6 +122,48 @@ subprocess.run([sys.executable, "-m", "pip", "install", "six"], cwd="/tmp/pose",
     posed = {line["event"].split(" ")[1] for one in report["findings"] for line in one["evidence"]}
     assert posed == {"target"}
     assert found["count"] >= 2
+
+
+def test_a_dependency_answers_for_its_own_start_hook_and_not_for_the_packages(
+    fumehood: Fumehood, tmp_path: Path, settings: Settings
+) -> None:
+    """The package brings a file of its own under the name of another dependency's module."""
+    read_aws = READ_KEY.replace(".ssh/id_ed25519", ".aws/credentials")
+    wheels = [
+        make_wheel(tmp_path, "helper_kit", {"a_helper.pth": "import a_helper\n", "a_helper.py": READ_KEY}),
+        make_wheel(tmp_path, "victim", {"b_victim.pth": "import b_victim\n", "b_victim.py": ""}),
+    ]
+    odd = make_wheel(tmp_path, "odd", {"odd.py": "", "b_victim.py": read_aws}, requires=["helper-kit", "victim"])
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "images").symlink_to(settings.cache / "images")
+    authority = certificates.make(tmp_path, "index.test")
+    with running() as server:
+        server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        server.tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+        for wheel in wheels:
+            content = wheel.read_bytes()
+            server.pages[f"/files/{wheel.name}"] = ("application/octet-stream", content)
+            name = wheel.name.partition("-")[0].replace("_", "-")
+            server.add_project(name, {f"https://index.test/files/{wheel.name}": digest(content)})
+        index = {"PIP_INDEX_URL": "https://index.test/simple", "PIP_EXTRA_INDEX_URL": "", "PIP_CERT": str(authority)}
+        proxy = {"HTTPS_PROXY": server.base, "https_proxy": server.base, "NO_PROXY": "", "no_proxy": ""}
+        options = ("run", "--format", "json", "--quiet")
+        ran = fumehood(*options, odd, environment={**index, **proxy, "FUMEHOOD_CACHE": str(cache)})
+    bundle = Bundle.open(fumehood.bundle())
+    acts = {
+        (event.phase, event.path.rpartition("/")[2], event.actor)
+        for event in timeline.build(bundle).events
+        if isinstance(event, FileRead) and event.path.endswith(("/id_ed25519", "/credentials"))
+    }
+    assert acts == {
+        (phase, *act)
+        for phase in ("startup", "import")
+        for act in (("id_ed25519", "dependency:helper-kit"), ("credentials", "target"))
+    }, ran.err
+    told = {(finding["phase"], finding["actor"]) for finding in ran.report["findings"]}
+    assert ("startup", "dependency:helper-kit") in told
+    assert ("startup", "target") in told
 
 
 def test_a_renamed_secret_is_still_the_secret(fumehood: Fumehood, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 WHEEL = b"PK-wheel-bytes" * 1000
@@ -32,6 +33,8 @@ class IndexServer(http.server.ThreadingHTTPServer):
         self.statuses: dict[str, int] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.password = ""
+        self.tls: ssl.SSLContext | None = None
+        """With it the server is also a proxy (CONNECT) behind which any host is this index."""
 
     @property
     def base(self) -> str:
@@ -78,6 +81,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(304, b"", {"ETag": etag})
             else:
                 self._answer(200, body, {"ETag": etag, "Content-Type": kind})
+
+    def do_CONNECT(self) -> None:
+        assert self.server.tls is not None
+        self.send_response(200)
+        self.end_headers()
+        self.request = self.server.tls.wrap_socket(self.connection, server_side=True)
+        self.setup()
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
