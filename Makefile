@@ -81,7 +81,7 @@ soak: setup
 	@$(BIN)/python -m tests.soak --runs 200 --kills 50
 
 .PHONY: chaos
-chaos: ## 1,000 submissions while workers, runs, Redis, PostgreSQL and a disk fail: is one lost? (about half an hour)
+chaos: ## 1,000 submissions while workers, runs, servers and disks fail: is one lost? (about half an hour)
 chaos: setup
 	@.ci/debian-packages pg_ctlcluster:postgresql redis-server:redis-server
 	@$(BIN)/python -m tests.chaos --submissions 1000
