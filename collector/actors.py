@@ -31,7 +31,7 @@ from collector.events import (
 from collector.origins import Origins
 from collector.ownership import Ownership
 from collector.places import is_misled
-from collector.standing import BACKEND, DEPENDENCY, INSTALLER, TARGET, UNKNOWN_DEPENDENCY, Code, Standing
+from collector.standing import BACKEND, DEPENDENCY, INSTALLER, TARGET, UNKNOWN_DEPENDENCY, Standing
 from collector.syscalls.programs import MAX_ARGUMENTS
 
 if TYPE_CHECKING:
@@ -90,23 +90,24 @@ class Attribution:
 
     def attributed(self, event: AnyEvent) -> AnyEvent:
         """Fill in the actor of the next event in order of time."""
-        actor = self._next(event) if event.pid else TARGET
+        known = self._standings.get(event.pid)
+        if type(event) is FileRead and known is not None and known.code != "compiler":
+            # Most events are of this sort, and change nothing.
+            actor = known.below if known.code == "package" and not known.untouched else self._read(known, event)
+        else:
+            actor = self._next(event) if event.pid else TARGET
         return event if event.actor == actor else msgspec.structs.replace(event, actor=actor)
 
     def _next(self, event: AnyEvent) -> str:
-        known = self._standings.get(event.pid)
-        if known is not None and isinstance(event, FileRead) and known.code is not Code.COMPILER:
-            # Most events are of this sort, and change nothing.
-            return known.below if known.code is Code.PACKAGE and not known.untouched else self._read(known, event)
         standing = self._standing(event)
-        if isinstance(event, ProcessExec) and not event.errno:
+        if type(event) is ProcessExec and not event.errno:
             standing = self._executed(standing, event)
-        elif standing.code is Code.COMPILER:
+        elif standing.code == "compiler":
             standing = self._compiled(standing, event)
         elif standing.actor == INSTALLER:
             standing = self._checked(standing, event)
         self._set(event.pid, event.ts, standing)
-        if isinstance(event, ProcessAccess) and event.call in _INTRUSIONS and not event.errno:
+        if type(event) is ProcessAccess and event.call in _INTRUSIONS and not event.errno:
             self._intruded(event, standing)
         actor = standing.actor
         if actor == BACKEND and not is_compiling(event, self._home):
@@ -147,42 +148,42 @@ class Attribution:
 
     def _standing(self, event: AnyEvent) -> Standing:
         """The standing of the event's process before the event."""
-        if not isinstance(event, ProcessStart) and (known := self._standings.get(event.pid)) is not None:
+        if type(event) is not ProcessStart and (known := self._standings.get(event.pid)) is not None:
             return known
         process = self._processes.get(event.pid, event.ts)
-        parent = event.parent if isinstance(event, ProcessStart) else process.parent if process else 0
+        parent = event.parent if type(event) is ProcessStart else process.parent if process else 0
         above = self._standings.get(parent) if parent else None
         if above is not None:
             return self._forked(above, event)
         phase = process.phase if process else event.phase
-        return Standing(Code.PACKAGE, phase, self._default(phase))
+        return Standing("package", phase, self._default(phase))
 
     def _forked(self, above: Standing, event: AnyEvent) -> Standing:
         match above.code:
-            case Code.PIP:
-                return above._replace(code=Code.FORK)
-            case Code.DRIVER:
-                return above._replace(code=Code.PACKAGE, phase=above.phase or event.phase, untouched=True)
+            case "pip":
+                return above._replace(code="fork")
+            case "driver":
+                return above._replace(code="package", phase=above.phase or event.phase, untouched=True)
             case _:
                 return above
 
     def _executed(self, before: Standing, event: ProcessExec) -> Standing:
         if (root := self._root(event)) is not None:
             return root
-        if before.code is Code.FORK:
+        if before.code == "fork":
             if self._is_build_requirement(event) and self._is_trusted(event.argv[0]):
                 self._wrote[event.pid] = set()
-                return Standing(Code.PIP, before.phase, UNKNOWN_DEPENDENCY, nested=True)
+                return Standing("pip", before.phase, UNKNOWN_DEPENDENCY, nested=True)
             if event.image in _TOOLS:
-                return before._replace(code=Code.TOOL)
-        if before.code is Code.TOOL and event.image.startswith("/usr/bin/"):
+                return before._replace(code="tool")
+        if before.code == "tool" and event.image.startswith("/usr/bin/"):
             return before
         below = before.below
-        if before.code in {Code.PIP, Code.FORK}:
+        if before.code in {"pip", "fork"}:
             below = self._source(event, before)
-        building = before.phase in _BUILDING and before.code in {Code.PACKAGE, Code.COMPILER}
+        building = before.phase in _BUILDING and before.code in {"package", "compiler"}
         compiler = building and is_compiler(event.image, event.argv)
-        after = Standing(Code.COMPILER if compiler else Code.PACKAGE, before.phase, below, before.nested)
+        after = Standing("compiler" if compiler else "package", before.phase, below, before.nested)
         if before.untouched:
             return after._replace(untouched=True).having_read(self._files.owner(event.image))
         return after
@@ -199,9 +200,9 @@ class Attribution:
         self._roots.add(phase)
         below, trusted = self._default(phase), self._is_trusted(command[0])
         if not trusted or command[1:3] != _ISOLATED or not "".join(command[3:4]).startswith(_DRIVERS):
-            return Standing(Code.PACKAGE, phase, below, untouched=trusted and phase not in _BUILDING)
+            return Standing("package", phase, below, untouched=trusted and phase not in _BUILDING)
         self._wrote[event.pid] = set()
-        return Standing(Code.PIP if phase in _BUILDING else Code.DRIVER, phase, below)
+        return Standing("pip" if phase in _BUILDING else "driver", phase, below)
 
     def _is_build_requirement(self, event: ProcessExec) -> bool:
         """Whether pip started exactly the command by which it installs what a build needs."""
@@ -229,7 +230,7 @@ class Attribution:
         if standing.linked:
             return standing
         if is_preload(event):
-            return standing._replace(code=Code.PACKAGE)
+            return standing._replace(code="package")
         return standing._replace(linked=isinstance(event, FileRead) and event.path == "/etc/ld.so.cache")
 
     def _checked(self, standing: Standing, event: AnyEvent) -> Standing:
@@ -239,14 +240,14 @@ class Attribution:
         """
         if event.errno or not isinstance(event, _OPENED) or not event.path.endswith(_MODULES):
             return standing
-        if not isinstance(event, FileRead):
+        if type(event) is not FileRead:
             wrote = self._wrote.setdefault(event.pid, set())
             if len(wrote) < _MOST_WROTE:
                 wrote.add(event.path)
             return standing
         if event.path.startswith(_FIXED) or event.path in self._wrote.get(event.pid, ()):
             return standing
-        return standing._replace(code=Code.PACKAGE)
+        return standing._replace(code="package")
 
     def _intruded(self, event: ProcessAccess, by: Standing) -> None:
         """Another process's memory was reached: what it does from now on may be the intruder's doing."""
@@ -254,7 +255,7 @@ class Attribution:
         if victim is None or by.actor == INSTALLER:
             return
         if victim.actor in {INSTALLER, BACKEND} or (victim.untouched and victim.actor != by.actor):
-            self._set(event.target, event.ts, victim._replace(code=Code.PACKAGE, below=by.below, untouched=False))
+            self._set(event.target, event.ts, victim._replace(code="package", below=by.below, untouched=False))
 
     def _tampers(self, event: AnyEvent) -> bool:
         """Whether an event changes the environment's interpreter, on which trust in its commands rests."""
@@ -293,4 +294,4 @@ def attribute(
     for event in with_true_names(events, manifest.home, allowance):
         attributed = attribution.attributed(event)
         # A file that is read says nothing of where a program came from.
-        yield attributed if isinstance(attributed, FileRead) else origins.explained(attributed)
+        yield attributed if type(attributed) is FileRead else origins.explained(attributed)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _OWN: Final = (".venv/", ".cache/")
 """Below the home directory, but never planted: installers rename there all the time."""
-_NAMING: Final = (FileRename, FileLink)
 _CHAIN: Final = 256
 """Directories moved into one another that are followed."""
 
@@ -102,8 +101,8 @@ def with_true_names(events: Iterable[AnyEvent], home: str, allowance: Allowance 
     names = _Names(home, allowance or Allowance())
     for event in events:
         yield event
-        if isinstance(event, FileRead):
+        if type(event) is FileRead:
             if names and (true := names.true(event.path)) is not None:
                 yield msgspec.structs.replace(event, path=true)
-        elif isinstance(event, _NAMING) and not event.errno and not getattr(event, "symbolic", False):
+        elif (type(event) is FileRename or (type(event) is FileLink and not event.symbolic)) and not event.errno:
             names.note(event)

@@ -200,7 +200,8 @@ class _Writers:
         self._last: dict[str, FileWrite | FileRename | FileLink] = {}
         self._moved: dict[str, FileRename] = {}
         for event in events:
-            if not isinstance(event, _WRITING) or event.errno:
+            # Most events are of no such sort, which `isinstance` needs several times as long to see.
+            if type(event) not in _WRITING or not isinstance(event, _WRITING) or event.errno:
                 continue
             if event.path in left:
                 self._last[event.path] = event

@@ -44,7 +44,8 @@ _METADATA: Final = frozenset(
 )
 """Addresses and names of cloud metadata services. None of them leads out of a cloud's own network."""
 _SERVED: Final = "registry"
-_DIALS: Final = (NetworkConnect, NetworkSend)
+DIALS: Final = (NetworkConnect, NetworkSend)
+"""Events of traces that name another machine."""
 _Message = TypeVar("_Message", bound=HttpRequest | NetworkPayload)
 
 
@@ -163,7 +164,7 @@ class Explainer:
         Returns:
             The event with the name that gave its address, when one did; others as they are.
         """
-        if not isinstance(event, _DIALS):
+        if not isinstance(event, DIALS):
             return event
         host = self._names.at(event.ip, event.ts)
         named = msgspec.structs.replace(event, host=host, role=self._roles.of(host, event.ip))

@@ -42,7 +42,7 @@ class Ownership:
         self._files: dict[str, _Owned] = {}
         self._named: dict[str, _Owned] = {}
         """Paths that were renamed or linked to: all that lies below may have come with them."""
-        self._unpacked: list[str] = []
+        self._unpacked: set[str] = set()
         """What pip wrote for the distribution that it is installing."""
         self._changes = 0
         self._linked = False
@@ -83,8 +83,8 @@ class Ownership:
             self.changed(event, UNKNOWN_DEPENDENCY)
             return
         self._take(event.path, UNKNOWN_DEPENDENCY)
-        if event.path.startswith(self._environment):
-            self._unpacked.append(event.path)
+        if not self._lost and event.path.startswith(self._environment):
+            self._unpacked.add(event.path)
         if isinstance(event, FileRename):
             self._files.pop(event.old, None)
             self._recorded(event)

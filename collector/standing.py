@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 INSTALLER: Final = "installer"
 BACKEND: Final = "build-backend"
@@ -13,16 +12,9 @@ DEPENDENCY: Final = "dependency:"
 UNKNOWN_DEPENDENCY: Final = f"{DEPENDENCY}unknown"
 
 
-class Code(Enum):
-    """What kind of code a process runs."""
-
-    PIP = "pip"
-    FORK = "fork"
-    """Forked from pip, nothing executed yet: still pip's code."""
-    TOOL = "tool"
-    DRIVER = "driver"
-    COMPILER = "compiler"
-    PACKAGE = "package"
+Code: TypeAlias = Literal["pip", "fork", "tool", "driver", "compiler", "package"]
+"""What kind of code a process runs; `fork`: forked from pip, nothing executed yet, still pip's code. Words, since it is
+asked for each event several times, and a member of an enumeration takes five times as long."""
 
 
 class Standing(NamedTuple):
@@ -44,15 +36,14 @@ class Standing(NamedTuple):
     @property
     def actor(self) -> str:
         """Who acts: an actor as events name it."""
-        # Asked for each event several times. A set of members of an enumeration takes ten times as long.
-        if self.code is Code.PACKAGE:
+        if self.code == "package":
             return self.below
-        return BACKEND if self.code is Code.COMPILER else INSTALLER
+        return BACKEND if self.code == "compiler" else INSTALLER
 
     @property
     def is_dependencies_pip(self) -> bool:
         """The pip that installs the dependencies, before anything of the target is there."""
-        return self.code is Code.PIP and self.phase == "dependencies" and not self.nested
+        return self.code == "pip" and self.phase == "dependencies" and not self.nested
 
     def having_read(self, owner: str) -> Standing:
         """The standing of an untouched process that has read a file: of nobody, of a dependency, or of another."""

@@ -14,7 +14,7 @@ _T = TypeVar("_T")
 _DEVICES: Final = ("/proc/", "/dev/null", "/dev/tty", "/dev/pts/")
 
 
-class Written(msgspec.Struct, frozen=True):
+class Written(msgspec.Struct, frozen=True, gc=False):
     """A file that a process of the run wrote; a rename or a link keeps writer and time."""
 
     path: str
@@ -49,13 +49,13 @@ class WrittenFiles:
             path = self._links[path]
         return self._files.get(path)
 
-    def add(self, written: Written) -> None:
-        """Marks a file as written; the first writer stays until the file is removed."""
-        path = written.path
+    def add(self, path: str, pid: int, ts: float, phase: str) -> None:
+        """Marks a file as written (see `Written`); the first writer stays until the file is removed."""
         if path in self._files or path.startswith(_DEVICES):
             return
-        self._take(self._links, path)
-        self._put(self._files, path, written)
+        if self._links:
+            self._take(self._links, path)
+        self._put(self._files, path, Written(path, pid, ts, phase))
 
     def remove(self, path: str) -> None:
         """A file was deleted."""
@@ -111,7 +111,7 @@ class WrittenFiles:
     def _index(self, path: str) -> None:
         """Make a name known to the directories above it."""
         while path and path != "/":
-            parent = path.rpartition("/")[0]
+            parent = path[: max(path.rfind("/"), 0)]
             siblings = self._below.get(parent)
             if siblings is None:
                 self._below[parent] = {path}

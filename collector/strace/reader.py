@@ -21,7 +21,7 @@ _LONGEST: Final = 1 << 10
 """Bytes of the longest text that is kept; so what is kept is bounded."""
 _INTERRUPTED: Final = b" ...>"
 """Ends a line whose call is resumed on another."""
-_NO_NAME: Final = (b"<", b"+", b"-", b"[")
+_NO_NAME: Final = frozenset({b"<", b"+", b"-", b"["})
 """Begin whatever is no call."""
 
 
@@ -80,7 +80,12 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
             continue
         pid, ts, text = begun.groups()
         said = known.get(text)
-        if said is None and (_is_part(text) or (said := known.learn(text)) is None):
+        if said is None and (
+            # A line in five can be seen at once to be no whole call.
+            text[:1] in _NO_NAME
+            or (text.endswith(_INTERRUPTED) and b") =" not in text)
+            or (said := known.learn(text)) is None
+        ):
             yield from joiner.items(_Line(number, pid, ts, text.rstrip(b"\r\n")))
             continue
         # A new call means that the one in flight returned unseen.
@@ -89,11 +94,6 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
         yield Call(number, int(pid), float(ts), said, number)
     for left in pending.values():
         yield _unfinished(left)
-
-
-def _is_part(text: bytes) -> bool:
-    """Whether it can be seen at once that a text is no whole call, as of one line in five."""
-    return text.startswith(_NO_NAME) or (text.endswith(_INTERRUPTED) and b") =" not in text)
 
 
 class _Joiner:
@@ -200,7 +200,8 @@ def _nameless(part: _Line | _Pending, line: int) -> Item:
 
 def _said(text: bytes) -> Said | None:
     """What a whole call says; None when the text is none."""
-    if (usual := grammar.USUAL.match(text)) is not None:
+    usual = grammar.USUAL.match(text)
+    if usual is not None and b"\\" not in text and text.count(b"<") == (2 if usual[7] is None else 1):
         raw, cwd, path, flags, result, annotation, errno = usual.groups()
         opening = Opening(cwd, path, flags) if len(text) <= _LONGEST else None
         if errno is None:

@@ -76,6 +76,8 @@ _TOKEN: Final = re.compile(
     rb'|(?P<word>(?:/\*.*?\*/|<<|[^"<(){}\[\],/]++|/)++)',
     re.DOTALL,
 )
+_TWO_TEXTS: Final = re.compile(rb'"([^"\\]*+)", "([^"\\]*+)"\Z')
+"""The arguments of a renaming, of which there are thousands."""
 _ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _LETTERS: Final = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"v": b"\v", b"f": b"\f"}
 _CLOSERS: Final = {b"[": b"]", b"{": b"}", b"(": b")"}
@@ -130,6 +132,8 @@ def parse_arguments(raw: bytes) -> tuple[Argument, ...] | None:  # noqa: C901, P
 
     After ` => ` (what the kernel wrote back) a further item follows under the name `=>`.
     """
+    if (texts := _TWO_TEXTS.match(raw)) is not None:
+        return (Argument("", Text(texts[1])), Argument("", Text(texts[2])))
     # One loop on purpose: a function for each kind of token takes twice as long, and a trace has millions of tokens.
     items: list[Argument] = []
     name = ""

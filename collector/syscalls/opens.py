@@ -15,7 +15,6 @@ from collector.strace.values import descriptor
 from collector.syscalls.descriptors import put
 from collector.syscalls.paths import absolute, decoded, opened_path
 from collector.syscalls.step import Step
-from collector.written_files import Written
 
 if TYPE_CHECKING:
     from collector.live_processes import LiveProcess
@@ -31,8 +30,10 @@ class _Opened(msgspec.Struct, frozen=True, gc=False):
 
     cwd: str
     path: str
+    number: int | None
+    """The descriptor that was given out."""
     closes: bool
-    """An exec closes the descriptor."""
+    """An exec closes it."""
     events: tuple[AnyEvent, ...]
     """Without moment, phase, process and source."""
 
@@ -48,21 +49,25 @@ def opened(call: Call, opening: Opening, process: LiveProcess, out: Output) -> N
     """
     said = call.said
     known = said.meaning
-    if not isinstance(known, _Opened):
+    if type(known) is not _Opened:
         known = said.meaning = _usual(said, opening)
     process.cwd = known.cwd
-    if said.annotation and said.result is not None:
-        process.descriptors[said.result] = known.path
-        (process.closing.add if known.closes else process.closing.discard)(said.result)
+    number = known.number
+    if number is not None:
+        process.descriptors[number] = known.path
+        if known.closes:
+            process.closing.add(number)
+        else:
+            process.closing.discard(number)
     if not known.events:
         return
-    ts = call.ts
+    ts, pid = call.ts, process.pid
     phase = "linger" if ts >= out.linger else out.phase
     source = Source(out.source, call.line)
     for event in known.events:
-        out.events.append(replace(event, ts=ts, phase=phase, pid=process.pid, source=source))
+        out.events.append(replace(event, ts=ts, phase=phase, pid=pid, source=source))
         if type(event) is FileWrite and not event.errno:
-            out.table.written.add(Written(known.path, process.pid, ts, phase))
+            out.table.written.add(known.path, pid, ts, phase)
     if known.path.endswith("/mem"):
         _reached_memory(Step(call, process, out), known.path)
 
@@ -72,7 +77,13 @@ def _usual(said: Said, opening: Opening) -> _Opened:
     path = absolute(decoded(opening.path), cwd)
     if said.annotation and said.annotation[1:-1] != opening.path:
         path = opened_path(path, decoded(descriptor(0, said.annotation).target))
-    return _Opened(cwd, path, b"O_CLOEXEC" in opening.flags, _reached(path, opening.flags, said.errno))
+    return _Opened(
+        cwd,
+        path,
+        said.result if said.annotation else None,
+        b"O_CLOEXEC" in opening.flags,
+        _reached(path, opening.flags, said.errno),
+    )
 
 
 def _openat(step: Step) -> bool:
@@ -141,7 +152,7 @@ def _asked(flags: bytes) -> _Asked:
 def mark(step: Step, path: str) -> None:
     """Keep in mind who wrote a file."""
     if step.succeeded:
-        step.out.table.written.add(Written(path, step.pid, step.call.ts, step.phase))
+        step.out.table.written.add(path, step.pid, step.call.ts, step.phase)
 
 
 def _reached_memory(step: Step, path: str) -> None:

@@ -10,7 +10,8 @@ MAX_TEXT: Final = 4096
 """Characters kept of any text."""
 
 _PROC_SELF: Final = re.compile(r"/proc/(?:self|thread-self|[0-9]+)(?:/task/[0-9]+)?/(root|cwd)(/.*)?\Z", re.DOTALL)
-_DOTS: Final = re.compile(r"/\.\.?(?:/|\Z)")
+_UNFINISHED: Final = ("/", "/.", "/..")
+"""Ends of paths that are not as short as they could be."""
 _DESCRIPTOR: Final = re.compile(r"(?:/proc/(?:self|thread-self|[0-9]+)|/dev)/fd/([0-9]{1,9})\Z")
 
 
@@ -25,7 +26,7 @@ def absolute(path: str, base: str) -> str:
         if not base.startswith("/"):
             return path
         path = f"{base}/{path}"
-    if "//" in path or path[-1:] == "/" or ("/." in path and _DOTS.search(path)):
+    if "//" in path or path.endswith(_UNFINISHED) or ("/." in path and ("/./" in path or "/../" in path)):
         # normpath keeps two leading slashes, Linux does not.
         path = "/" + posixpath.normpath(path).lstrip("/")
     if path.startswith("/proc/") and (match := _PROC_SELF.match(path)) is not None:

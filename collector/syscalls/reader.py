@@ -94,9 +94,10 @@ class _Reader:
     def read(self, items: Iterable[Item]) -> None:
         """Takes the items of the trace."""
         live, order, out = self._table.live, self._out.order, self._out
+        pending, run = order.pending, order.run
         for item in items:
             self._lines += 1
-            if isinstance(item, Call):
+            if type(item) is Call:
                 said, process = item.said, live.get(item.pid)
                 if item.end != item.line and item.end:
                     # Each line that holds something is the `line` or the `end` of exactly one item.
@@ -113,7 +114,7 @@ class _Reader:
                 self._lost(item.line)
             else:
                 self._drain(deque([item]))
-            if len(order.pending) >= order.run:
+            if len(pending) >= run:
                 self._settle_events()
 
     def _drain(self, todo: deque[_Threaded]) -> None:

@@ -173,7 +173,7 @@ def test_marks_follow_files_like_a_plain_table_would(steps: list[tuple[str, str,
         if not allowed(model, action, one, other):
             continue
         if action == "add":
-            files.add(Written(one, number, 0.0, "import"))
+            files.add(one, number, 0.0, "import")
             model.setdefault(one, number)
         elif action == "remove":
             files.remove(one)
@@ -196,7 +196,7 @@ def test_files_that_are_renamed_with_their_directory_take_no_more_room(monkeypat
     monkeypatch.setattr(written_files, "_MOST_TEXT", 100)
     allowance = Allowance()
     files = WrittenFiles(allowance)
-    files.add(Written("/a/b/c", 1, 0.0, "install"))
+    files.add("/a/b/c", 1, 0.0, "install")
     for _ in range(20):
         files.rename("/a", "/d")
         files.rename("/d", "/a")
