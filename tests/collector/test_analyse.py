@@ -15,8 +15,8 @@ from collector.analyse import analyse
 from collector.bundle import Bundle
 from collector.records import ConnectionRecord, DnsRecord, HttpRecord, LimitRecord, TlsRecord
 from collector.report import to_json
-from collector.sigma.load import load_rules
 from tests.collector.bundles import AWS_VALUE, HOME, write_bundle
+from tests.collector.sigma.sigmas import shipped
 from tests.collector.traces import COMMANDS, Strace, begins, real_phases
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(name="rules", scope="module")
 def shipped_rules() -> RuleSet:
-    return load_rules(ROOT / "profiles" / "rules")
+    return shipped()
 
 
 def quiet_traces() -> dict[str, Strace]:

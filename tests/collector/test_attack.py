@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from collector.attack import NAMES, name_of
-from collector.sigma.load import load_rules
-
-RULES = Path(__file__).parents[2] / "profiles" / "rules"
+from tests.collector.sigma.sigmas import shipped
 
 
 def test_every_technique_of_a_shipped_rule_has_a_name() -> None:
-    used = {technique: rule.path for rule in load_rules(RULES).rules for technique in rule.attack}
+    used = {technique: rule.path for rule in shipped().rules for technique in rule.attack}
     assert used
     unnamed = {technique: path for technique, path in used.items() if not name_of(technique)}
     assert not unnamed, "add their names to collector/attack.py"

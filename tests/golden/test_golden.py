@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from collector.bundle import MANIFEST, Bundle
-from collector.sigma.load import load_rules
-from tests.golden.bless import BUNDLES, REPORTS, RULES, made, names
+from tests.collector.sigma.sigmas import shipped
+from tests.golden.bless import BUNDLES, REPORTS, made, names
 from tests.golden.packages import NAMES
 from tests.golden.record import MOST
 
@@ -32,7 +32,7 @@ RESERVED = re.compile(r"(?:[\w{}.-]+\.)?(?:test|example|invalid|internal)(?::\d+
 
 @pytest.fixture(name="rules", scope="module")
 def shipped_rules() -> RuleSet:
-    return load_rules(RULES)
+    return shipped()
 
 
 def document(name: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +16,7 @@ from collector.findings import match
 from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.examples import processes_told
 from collector.sigma.fields import category_named, getters_by_kind
-from collector.sigma.load import load_rule
+from collector.sigma.load import load_rule, load_rules
 from collector.sigma.rule import RuleSet
 from collector.sigma.view import Context, View
 from collector.text import parse
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collector.sigma.rule import Rule, Selection
 
 ID = "6cf21ee8-2b0d-4b4a-9c7d-0f3d7a0f0a01"
+SHIPPED = Path(__file__).parents[3] / "profiles" / "rules"
 OTHER_ID = "6cf21ee8-2b0d-4b4a-9c7d-0f3d7a0f0a02"
 
 RULE: dict[str, Any] = {
@@ -49,6 +52,12 @@ RULE: dict[str, Any] = {
         ],
     },
 }
+
+
+@cache
+def shipped() -> RuleSet:
+    """The rules that fumehood brings, loaded once."""
+    return load_rules(SHIPPED)
 
 
 def rule(**changes: object) -> dict[str, Any]:

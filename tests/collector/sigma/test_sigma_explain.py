@@ -6,8 +6,7 @@ from pathlib import Path
 
 from collector.sigma.explain import Line, explain
 from collector.sigma.foreign import with_foreign
-from collector.sigma.load import load_rules
-from tests.collector.sigma.sigmas import load, rule
+from tests.collector.sigma.sigmas import load, rule, shipped
 
 HERE = Path(__file__).parent
 READ = "import target 4 file.read path=/home/dev/.ssh/id_rsa"
@@ -48,7 +47,7 @@ def test_the_rule_is_shown_as_it_was_written() -> None:
 
 
 def test_correlations_are_told_in_words_and_by_step() -> None:
-    rules = {it.name: it for it in load_rules(HERE.parents[2] / "profiles" / "rules").rules}
+    rules = {it.name: it for it in shipped().rules}
     told = explain(rules["credentials-read-then-sent"])
     names = "credential-file-opened, unknown-host-after-credentials"
     assert told.correlation == f"temporal_ordered of {names} within 10m"
@@ -58,7 +57,7 @@ def test_correlations_are_told_in_words_and_by_step() -> None:
 
 
 def test_every_shipped_rule_and_rules_by_others_can_be_explained() -> None:
-    rules = with_foreign(load_rules(HERE.parents[2] / "profiles" / "rules"), [HERE / "foreign" / "linux"])
+    rules = with_foreign(shipped(), [HERE / "foreign" / "linux"])
     for made in rules.rules:
         told = explain(made)
         assert told.looks

@@ -9,11 +9,9 @@ import pytest
 
 from collector.processes import ProcessTable
 from collector.sigma.fields import CATEGORIES, KINDS, field_names, fields_by_kind, getters_by_kind
-from collector.sigma.load import load_rules
 from collector.sigma.view import Context, Value, View
-from tests.collector.sigma.sigmas import context, lines_of_examples, told
+from tests.collector.sigma.sigmas import context, lines_of_examples, shipped, told
 
-RULES = Path(__file__).parents[3] / "profiles" / "rules"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "rules.md"
 
 
@@ -175,7 +173,7 @@ def test_every_kind_of_event_has_a_category_or_is_seen_by_rules_for_all() -> Non
 
 
 def test_what_a_field_depends_on_is_told_truly() -> None:
-    events = told(*lines_of_examples(load_rules(RULES)))
+    events = told(*lines_of_examples(shipped()))
     where, elsewhere = context(events), Context("/home/dev", "dev", ProcessTable())
     of_setting: dict[tuple[object, ...], Value] = {}
     checked = set()

@@ -9,9 +9,8 @@ import pytest
 
 from collector.errors import RuleError
 from collector.sigma.foreign import with_foreign
-from collector.sigma.load import load_rules
 from collector.sigma.rule import RuleSet
-from tests.collector.sigma.sigmas import findings, told
+from tests.collector.sigma.sigmas import findings, shipped, told
 
 HERE = Path(__file__).parent / "foreign"
 NONE = RuleSet((), "0" * 64)
@@ -135,7 +134,7 @@ def test_they_tell_about_themselves_and_are_on_trial() -> None:
 
 
 def test_ours_come_first_and_the_digest_covers_all(tmp_path: Path) -> None:
-    ours = load_rules(Path(__file__).parents[3] / "profiles" / "rules")
+    ours = shipped()
     both = with_foreign(ours, [HERE / "linux", HERE / "skipped"])
     assert both.rules[: len(ours.rules)] == ours.rules
     assert len(both.rules) > len(ours.rules)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.sigma.index import RuleIndex, _Run
-from collector.sigma.load import load_rules
 from collector.sigma.needs import Need
 from collector.sigma.regex import Piece, pieces_of
 from collector.sigma.rule import RuleSet, Selection, selections_of
-from tests.collector.sigma.sigmas import compiled, context, lines_of_examples, selection, told, tried_one_by_one
+from tests.collector.sigma.sigmas import (
+    compiled,
+    context,
+    lines_of_examples,
+    selection,
+    shipped,
+    told,
+    tried_one_by_one,
+)
 
-RULES = Path(__file__).parents[3] / "profiles" / "rules"
 WORDS = (
     "a",
     "A",
@@ -138,7 +143,7 @@ def test_the_index_changes_no_answer(made: list[Selection], text: list[str]) -> 
 
 
 def test_the_index_changes_no_answer_of_the_shipped_rules() -> None:
-    rules = load_rules(RULES)
+    rules = shipped()
     made = [it for rule in rules.rules for it in selections_of(rule)]
     text = lines_of_examples(rules)
     events = told(*text)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -15,11 +14,12 @@ from collector.sigma.build import selection
 from collector.sigma.evaluate import condition_trees
 from collector.sigma.imply import form, implies
 from collector.sigma.lint import lint, unused_lists
-from collector.sigma.load import load_each, load_rules
+from collector.sigma.load import load_each
 from collector.sigma.parse import parse_file
-from tests.collector.sigma.sigmas import ID, OTHER_ID, load, rule
+from tests.collector.sigma.sigmas import ID, OTHER_ID, load, rule, shipped
 
-ROOT = Path(__file__).parents[3]
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def said(detection: dict[str, Any], category: str) -> list[tuple[str, str, str]]:
@@ -170,7 +170,7 @@ def test_a_list_that_no_rule_takes_in_is_told() -> None:
 
 
 def test_the_shipped_rules_have_no_errors() -> None:
-    assert [it for it in lint(load_rules(ROOT / "profiles" / "rules").rules) if it.severity == "error"] == []
+    assert [it for it in lint(shipped().rules) if it.severity == "error"] == []
 
 
 def test_each_file_is_loaded_whatever_the_others_are(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from collector.store.schema import FINDINGS, RUNS, TERMS
 from collector.store.search import Search, search
 from collector.store.terms import defang, refang, wanted_indicator
 from sandbox.database import writing
-from tests.sandbox.store.runs import golden, made
+from tests.collector.stored_runs import golden, made
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

@@ -14,7 +14,7 @@ from collector.store.labels import Label, put_label
 from collector.store.rows import rows, write
 from collector.store.search import Search, search, statement
 from sandbox.database import writing
-from tests.sandbox.store.runs import golden, made
+from tests.collector.stored_runs import golden, made
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from collector.verdict import VerdictName
 
-REPORTS = Path(__file__).parents[2] / "golden" / "reports"
+REPORTS = Path(__file__).parents[1] / "golden" / "reports"
 DAY = "2026-11-{:02d}T{:02d}:{:02d}:{:02d}Z"
 
 
