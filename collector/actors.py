@@ -259,19 +259,18 @@ class Attribution:
 
     def _tampers(self, event: AnyEvent) -> bool:
         """Whether an event changes the environment's interpreter, on which trust in its commands rests."""
-        match event:
-            case FileLink(symbolic=True):
-                reached = posixpath.normpath(posixpath.join(posixpath.dirname(event.path), event.target))
-                paths = [event.path]
-                if self._venv == reached or self._venv.startswith(f"{reached.rstrip('/')}/"):
-                    return True
-            case FileRename():
-                paths = [event.path, event.old]
-            case FileWrite() | FileDelete() | FileLink() | FileMode():
-                paths = [event.path]
-            case _:
-                return False
-        return any(path in self._interpreter or path.startswith(self._interpreters) for path in paths)
+        if type(event) is FileWrite:
+            return self._is_interpreters(event.path)
+        if type(event) is FileRename:
+            return self._is_interpreters(event.path) or self._is_interpreters(event.old)
+        if type(event) is FileLink and event.symbolic:
+            reached = posixpath.normpath(posixpath.join(posixpath.dirname(event.path), event.target))
+            if self._venv == reached or self._venv.startswith(f"{reached.rstrip('/')}/"):
+                return True
+        return isinstance(event, FileDelete | FileLink | FileMode) and self._is_interpreters(event.path)
+
+    def _is_interpreters(self, path: str) -> bool:
+        return path in self._interpreter or path.startswith(self._interpreters)
 
 
 def attribute(

@@ -104,15 +104,14 @@ class HintReader:
         """Take the next event, in order of time and with its actor."""
         if event.actor != TARGET and not event.actor.startswith(DEPENDENCY):
             return
-        match event:
-            case FileRead():
-                self._opened(event)
-            case ProcessExec():
-                self._executed(event)
-            case ProcessExit():
-                self._ended(event)
-            case _ if self._signs:
-                self._signs.pop(event.pid, None)
+        if type(event) is FileRead:
+            self._opened(event)
+        elif type(event) is ProcessExec:
+            self._executed(event)
+        elif type(event) is ProcessExit:
+            self._ended(event)
+        elif self._signs:
+            self._signs.pop(event.pid, None)
 
     def hints(self, redactor: Redactor) -> Hints:
         """Give what was found.

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from collector.events import FileDelete, FileLink, FileRename, FileWrite
 from collector.standing import DEPENDENCY, TARGET, UNKNOWN_DEPENDENCY
@@ -26,7 +28,7 @@ _DONE: Final = frozenset({"", "UNFINISHED"})
 _RECORD: Final = re.compile(r"([A-Za-z0-9._]+)-[^/-]+\.dist-info/RECORD\Z")
 
 
-class _Owned(NamedTuple):
+class _Owned(msgspec.Struct, frozen=True, gc=False):
     owner: str
     since: int
     """Number of the change."""
@@ -68,13 +70,13 @@ class Ownership:
             event: The event, by anyone but the pip that installs the dependencies.
             by: For whom it was done: `target`, or a dependency.
         """
-        if isinstance(event, FileWrite):
+        if type(event) is FileWrite:
             if event.errno in _DONE:
                 self._take(event.path, by)
-        elif isinstance(event, FileRename | FileLink):
+        elif type(event) is FileRename or type(event) is FileLink:
             if event.errno in _DONE:
                 self._name(event, by)
-        elif isinstance(event, FileDelete) and not event.errno:
+        elif type(event) is FileDelete and not event.errno:
             self._files.pop(event.path, None)
 
     def unpacked(self, event: AnyEvent) -> None:
@@ -124,7 +126,7 @@ class Ownership:
         for path in self._unpacked:
             owned = self._files.get(path)
             if owned is not None and owned.owner == UNKNOWN_DEPENDENCY:
-                self._files[path] = owned._replace(owner=name)
+                self._files[path] = msgspec.structs.replace(owned, owner=name)
         self._unpacked.clear()
 
 

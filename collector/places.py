@@ -25,15 +25,13 @@ def is_misled(event: AnyEvent, home: str) -> bool:
         event: An event of the installer's process.
         home: Home directory of the run.
     """
-    match event:
-        case FileRead():
-            return event.path.startswith(f"{home}/") and not event.path.startswith(_below(home, _HOME_READS))
-        case FileWrite() | FileDelete() | FileLink() | FileMode():
-            return not event.path.startswith(_writable(home))
-        case FileRename():
-            return not (event.path.startswith(_writable(home)) and event.old.startswith(_writable(home)))
-        case _:
-            return False
+    if type(event) is FileRead:
+        return event.path.startswith(f"{home}/") and not event.path.startswith(_below(home, _HOME_READS))
+    if type(event) is FileRename:
+        return not (event.path.startswith(_writable(home)) and event.old.startswith(_writable(home)))
+    return isinstance(event, FileWrite | FileDelete | FileLink | FileMode) and not event.path.startswith(
+        _writable(home)
+    )
 
 
 @lru_cache(8)

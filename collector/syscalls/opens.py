@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from collector.events import AnyEvent, FileRead, FileWrite, ProcessAccess, Source
+from collector.events import FileRead, FileWrite, ProcessAccess, Source
 from collector.strace import Group, Word
 from collector.strace.values import descriptor
 from collector.syscalls.descriptors import put
@@ -34,8 +34,12 @@ class _Opened(msgspec.Struct, frozen=True, gc=False):
     """The descriptor that was given out."""
     closes: bool
     """An exec closes it."""
-    events: tuple[AnyEvent, ...]
-    """Without moment, phase, process and source."""
+    read: FileRead | None
+    """An event without moment, phase, process and source."""
+    write: FileWrite | None
+    """The same; of one call it comes after the other."""
+    memory: bool
+    """It may be the memory of a process."""
 
 
 def opened(call: Call, opening: Opening, process: LiveProcess, out: Output) -> None:
@@ -59,16 +63,19 @@ def opened(call: Call, opening: Opening, process: LiveProcess, out: Output) -> N
             process.closing.add(number)
         else:
             process.closing.discard(number)
-    if not known.events:
+    read, write = known.read, known.write
+    if read is None and write is None:
         return
     ts, pid = call.ts, process.pid
     phase = "linger" if ts >= out.linger else out.phase
     source = Source(out.source, call.line)
-    for event in known.events:
-        out.events.append(replace(event, ts=ts, phase=phase, pid=pid, source=source))
-        if type(event) is FileWrite and not event.errno:
+    if read is not None:
+        out.events.append(replace(read, ts=ts, phase=phase, pid=pid, source=source))
+    if write is not None:
+        out.events.append(replace(write, ts=ts, phase=phase, pid=pid, source=source))
+        if not write.errno:
             out.table.written.add(known.path, pid, ts, phase)
-    if known.path.endswith("/mem"):
+    if known.memory:
         _reached_memory(Step(call, process, out), known.path)
 
 
@@ -77,13 +84,9 @@ def _usual(said: Said, opening: Opening) -> _Opened:
     path = absolute(decoded(opening.path), cwd)
     if said.annotation and said.annotation[1:-1] != opening.path:
         path = opened_path(path, decoded(descriptor(0, said.annotation).target))
-    return _Opened(
-        cwd,
-        path,
-        said.result if said.annotation else None,
-        b"O_CLOEXEC" in opening.flags,
-        _reached(path, opening.flags, said.errno),
-    )
+    number = said.result if said.annotation else None
+    read, write = _reached(path, opening.flags, said.errno)
+    return _Opened(cwd, path, number, b"O_CLOEXEC" in opening.flags, read, write, path.endswith("/mem"))
 
 
 def _openat(step: Step) -> bool:
@@ -112,7 +115,7 @@ def _opened(step: Step, asked: str | None, flags: bytes) -> bool:
     if result is not None:
         path = opened_path(asked, decoded(result.target))
         put(step, result.number, path, closes=b"O_CLOEXEC" in flags)
-    events = _reached(path, flags, step.errno)
+    events = [event for event in _reached(path, flags, step.errno) if event is not None]
     for event in events:
         step.out.events.append(replace(event, ts=step.call.ts, phase=step.phase, pid=step.pid, source=step.source))
         if isinstance(event, FileWrite):
@@ -122,11 +125,13 @@ def _opened(step: Step, asked: str | None, flags: bytes) -> bool:
     return True
 
 
-def _reached(path: str, flags: bytes, errno: str) -> tuple[AnyEvent, ...]:
-    """The events of an open, as in `_Opened.events`."""
+def _reached(path: str, flags: bytes, errno: str) -> tuple[FileRead | None, FileWrite | None]:
+    """The events of an open, as in `_Opened`."""
     asked = _asked(flags)
-    reads = (FileRead(phase="", path=path, errno=errno),) if asked.reads else ()
-    return (*reads, FileWrite(phase="", path=path, errno=errno, created=asked.creates)) if asked.writes else reads
+    return (
+        FileRead(phase="", path=path, errno=errno) if asked.reads else None,
+        FileWrite(phase="", path=path, errno=errno, created=asked.creates) if asked.writes else None,
+    )
 
 
 class _Asked(NamedTuple):

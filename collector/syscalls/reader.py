@@ -102,13 +102,15 @@ class _Reader:
                 if item.end != item.line and item.end:
                     # Each line that holds something is the `line` or the `end` of exactly one item.
                     self._lines += 1
-                if process is None or said.name in FORKS:
+                if process is None:
                     self._drain(deque([item]))
-                elif not process.ours:
-                    self._call(item, process)
-                elif said.opening is not None:
+                elif process.ours and said.opening is not None:
                     opens.opened(item, said.opening, process, out)
-                elif said.meaning is not _NOTHING:
+                elif process.ours and said.meaning is _NOTHING:
+                    pass
+                elif said.name in FORKS:
+                    self._drain(deque([item]))
+                else:
                     self._call(item, process)
             elif isinstance(item, Unparsed):
                 self._lost(item.line)
