@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sigma.types import SigmaFieldReference, SigmaString
 
 from collector.errors import RuleError
+from collector.sigma.audit_calls import NAMES
 from collector.sigma.closed import kinds_that_can
 from collector.sigma.evaluate import compile_trees, condition_trees
 from collector.sigma.lists import items_of
@@ -18,12 +19,14 @@ from collector.sigma.written import Written
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRule
+    from sigma.types import SigmaType
 
     from collector.sigma.rule import Predicate, Selection
     from collector.sigma.taxonomy import LogSource
     from collector.sigma.view import View
 
 _OUTCOME: Final = frozenset({"Errno", "auditd.success"})
+_CALLS: Final = frozenset({"auditd.syscall", "auditd.SYSCALL"})
 _REGISTER: Final = re.compile(r"a\d+")
 
 
@@ -59,12 +62,20 @@ def _rename(rule: SigmaRule, source: LogSource) -> None:
                 continue
             _check_field(item.field, rule, source)
             item.field = source.names[item.field]
+            if item.field in _CALLS:
+                item.value = [_call_named(value) for value in item.value]
             for value in item.value:
                 if isinstance(value, SigmaFieldReference):
                     _check_field(value.field, rule, source)
                     value.field = source.names[value.field]
                 if isinstance(value, SigmaString) and value.contains_placeholder():
                     raise RuleError(f"{item.field}: nothing fills in the placeholder of {str(value)!a}")
+
+
+def _call_named(value: SigmaType) -> SigmaType:
+    """The name of a system call that is given by its number, as auditd writes it before `ausearch -i`."""
+    number = str(value)
+    return SigmaString(NAMES.get(number, number)) if number.isdecimal() else value
 
 
 def _check_field(name: str, rule: SigmaRule, source: LogSource) -> None:
@@ -77,7 +88,7 @@ def _check_field(name: str, rule: SigmaRule, source: LogSource) -> None:
 def _speaks_of(rule: SigmaRule, field: str, value: str) -> bool:
     """Whether a rule names a value for a field anywhere, or does not speak of the field at all."""
     given = [
-        str(text)
+        str(text).upper()
         for detection in rule.detection.detections.values()
         for item in items_of(detection)
         if item.field in {field, f"auditd.{field}"}

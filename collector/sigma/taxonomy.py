@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from collector import events as ev
 from collector.errors import RuleError
+from collector.sigma.audit_calls import NUMBERS
 from collector.sigma.schema import Category, Field, field
 from collector.sigma.values import command_line, event_only, image
 
@@ -46,11 +47,11 @@ _CALLS: Final[Mapping[type[ev.Event], tuple[str, ...]]] = MappingProxyType(
     {
         ev.ProcessExec: ("execve", "execveat"),
         ev.FileRead: ("open", "openat", "openat2"),
-        ev.FileWrite: ("open", "openat", "openat2", "creat"),
+        ev.FileWrite: ("open", "openat", "openat2", "creat", "truncate"),
         ev.FileRename: ("rename", "renameat", "renameat2"),
         ev.FileLink: ("link", "linkat", "symlink", "symlinkat"),
         ev.FileDelete: ("unlink", "unlinkat", "rmdir"),
-        ev.FileMode: ("chmod", "fchmod", "fchmodat", "fchmodat2"),
+        ev.FileMode: ("chmod", "fchmod", "fchmodat"),
         ev.FileOwner: ("chown", "fchown", "fchownat", "lchown"),
         ev.NetworkConnect: ("connect",),
         ev.NetworkUnix: ("connect",),
@@ -115,8 +116,8 @@ AUDITD: Final = Category(
             _record_types(),
             source="setting",
         ),
-        field("auditd.syscall", event_only(_call), "list: names of the calls that it can come from"),
-        field("auditd.SYSCALL", event_only(_call), "the same"),
+        field("auditd.syscall", event_only(_call), "list: names of the calls that it can come from", tuple(NUMBERS)),
+        field("auditd.SYSCALL", event_only(_call), "the same", tuple(NUMBERS)),
         field("auditd.exe", image, "program", source="process"),
         field("auditd.comm", _comm, "its name, at most 15 bytes", source="process"),
         field("auditd.proctitle", command_line, "its arguments, joined with spaces", source="process"),
