@@ -36,13 +36,11 @@ class _Names:
         self._allowance = allowance
         self._home = f"{home}/"
         self._own = tuple(f"{home}/{name}" for name in _OWN)
-        self._aliases: dict[str, _Alias] = {}
+        self.aliases: dict[str, _Alias] = {}
+        """What each new name stands for."""
         self._count = 0
         self._last: tuple[Source | None, str, str, str] = (None, "", "", "")
         """Of the last one: its line, the old and the new name, and what stood at the new name before."""
-
-    def __bool__(self) -> bool:
-        return bool(self._aliases)
 
     def note(self, event: FileRename | FileLink) -> None:
         """Take account of a renaming or linking that worked."""
@@ -57,10 +55,10 @@ class _Names:
                 self._pop(old)
         self._pop(new)
         if true != new and self._is_followed(true) and self._allowance.takes("renamed files"):
-            self._aliases[new] = _Alias(true, self._count)
+            self.aliases[new] = _Alias(true, self._count)
 
     def _pop(self, path: str) -> None:
-        if self._aliases.pop(path, None) is not None:
+        if self.aliases.pop(path, None) is not None:
             self._allowance.release("renamed files")
 
     def _is_followed(self, path: str) -> bool:
@@ -69,7 +67,7 @@ class _Names:
     def true(self, path: str) -> str | None:
         """The name that a file had when the run began; None when it is the same."""
         found, fixed, made = path, 0, self._count + 1
-        for _ in range(_CHAIN if self._aliases else 0):
+        for _ in range(_CHAIN if self.aliases else 0):
             step = self._step(found, fixed, made)
             if step is None:
                 break
@@ -83,7 +81,7 @@ class _Names:
         """
         end = len(path)
         while end > fixed:
-            alias = self._aliases.get(path[:end])
+            alias = self.aliases.get(path[:end])
             if alias is not None and alias.made < before:
                 return alias.true + path[end:], len(alias.true), alias.made
             end = path.rfind("/", 0, end)
@@ -102,7 +100,7 @@ def with_true_names(events: Iterable[AnyEvent], home: str, allowance: Allowance 
     for event in events:
         yield event
         if type(event) is FileRead:
-            if names and (true := names.true(event.path)) is not None:
+            if names.aliases and (true := names.true(event.path)) is not None:
                 yield msgspec.structs.replace(event, path=true)
         elif (type(event) is FileRename or (type(event) is FileLink and not event.symbolic)) and not event.errno:
             names.note(event)

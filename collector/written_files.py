@@ -85,9 +85,9 @@ class WrittenFiles:
                 self._put(self._links, target, link)
             else:
                 self._take(self._files, target)
-            children = self._below.pop(source, set())
-            self._room += sum(map(len, children))
-            todo.extend((child, target + child[len(source) :]) for child in sorted(children))
+            if children := self._below.pop(source, None):
+                self._room += sum(map(len, children))
+                todo.extend((child, target + child[len(source) :]) for child in sorted(children))
             self._forget(source)
 
     def exchange(self, one: str, other: str) -> None:

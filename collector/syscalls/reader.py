@@ -301,7 +301,7 @@ class _Reader:
         self._connects += [
             event
             for event in self._out.events
-            if isinstance(event, NetworkConnect) and self._table.allowance.takes("connections")
+            if type(event) is NetworkConnect and self._table.allowance.takes("connections")
         ]
 
     def finish(self) -> Trace:
