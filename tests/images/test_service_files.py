@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +107,27 @@ def test_every_redis_has_the_same_rules() -> None:
     )
     assert rules in (SERVICE / "redis").read_text()
     assert rules in (ROOT / "docs/operations.md").read_text()
+
+
+def test_the_image_is_made_of_the_whole_checkout(tmp_path: Path) -> None:
+    engine = tmp_path / "engine"
+    engine.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$0.said"\nexec cat >"$0.tar"\n')
+    engine.chmod(0o755)
+    runpy.run_path(str(SERVICE / "build"))["build_service"](str(engine))
+    said = (tmp_path / "engine.said").read_text().split()
+    with tarfile.open(tmp_path / "engine.tar") as context:
+        names = set(context.getnames())
+    assert said[said.index("--file") + 1] in names
+    assert {"Makefile", "requirements.lock", ".ci/find-python", "sandbox/cli.py", "collector/analyse.py"} <= names
+
+
+def test_each_authority_becomes_a_file_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "tree/usr/local/share/ca-certificates"
+    folder.mkdir(parents=True)
+    both = [f"-----BEGIN CERTIFICATE-----\n{line}\n-----END CERTIFICATE-----\n" for line in ("b25l", "dHdv")]
+    (tmp_path / "both.pem").write_text(f"# ours\n{both[0]}\n{both[1]}")
+    *hooks, last = runpy.run_path(str(SERVICE / "build"))["authority_hooks"](tmp_path / "both.pem")
+    for hook in hooks:
+        subprocess.run(["sh", "-c", hook, "sh", tmp_path / "tree"], check=True)
+    assert last == 'chroot "$1" update-ca-certificates'
+    assert sorted(path.read_text() for path in folder.glob("*.crt")) == both
