@@ -36,6 +36,10 @@ _RESULT: Final = (
 CALL: Final = re.compile(_NAME + rb"\((" + ARGUMENTS + rb")\) += " + _RESULT + rb"\Z", re.DOTALL)
 """Name, arguments, unknown result, result, annotation, errno, outer pid."""
 
+STALE: Final = re.compile(rb"\) += -1 \(errno [0-9]{5,20}\)\Z")
+"""Ends a call whose result is not known: its thread was killed before strace could ask, which then takes something else
+for it. No error has such a number."""
+
 USUAL: Final = re.compile(
     rb'openat\((AT_FDCWD<(/[^>]*+)>, "([^"]*+)", ([A-Z_|]++)(?:, 0[0-7]*+)?)\) = '
     rb"(?:([0-9]{1,10})(</[^>]*+>)|-1 ([A-Z][A-Z0-9]++) [^\n]*+)\Z"

@@ -212,10 +212,11 @@ def _said(text: bytes) -> Said | None:
         return None
     name, raw, _, result, annotation, errno, outer = match.groups()
     unfinished = raw.endswith(grammar.KILLED_INSIDE)
+    unknown = result is None or (result == b"-1" and errno is None and grammar.STALE.search(text) is not None)
     return Said(
         sys.intern(name.decode("ascii")),
         raw.removesuffix(grammar.KILLED_INSIDE) if unfinished else raw,
-        None if result is None else _number(result),
+        None if unknown else _number(result),
         annotation or b"",
         "" if errno is None else sys.intern(errno.decode("ascii")),
         None if outer is None else int(outer),

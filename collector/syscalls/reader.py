@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left, bisect_right
 from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -37,6 +38,8 @@ _NOTHING: Final = object()
 _MOST_WAITING: Final = 1 << 15
 """Items that may wait for a fork to return; a fork takes milliseconds."""
 _MOST_FORKING: Final = 1 << 12
+_FORK_TAKES: Final = 30.0
+"""Seconds after which no child of a fork is seen for the first time, however busy the machine."""
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
 
 _IN_ORDER: Final = attrgetter("ts", "source")
@@ -306,7 +309,7 @@ class _Reader:
 
     def finish(self) -> Trace:
         """The trace as a whole, once every item was fed."""
-        self._forking.sort(key=lambda fork: fork[1].ts)
+        self._forking.sort(key=_when_forked)
         for tid in tuple(self._held):
             items = self._held.pop(tid, None)
             if items is not None:
@@ -326,11 +329,11 @@ class _Reader:
     def _settle(self, tid: int, items: list[_Threaded]) -> None:
         """Finds a home for a thread whose fork was never seen to return."""
         began = items[0].ts
-        possible = [fork for fork in self._forking[:2] if fork[1].ts <= began]
-        if len(possible) == 1:
+        # Forks of long ago whose process was killed in them have no child.
+        first = bisect_left(self._forking, began - _FORK_TAKES, key=_when_forked)
+        if bisect_right(self._forking, began, key=_when_forked) == first + 1:
             # No other fork was under way, so it is this one's child.
-            self._forking.remove(possible[0])
-            process, call = possible[0]
+            process, call = self._forking.pop(first)
             self._born(tid, call, process, forks.flags_of(Step(call, process, self._out)) or b"")
         elif any(isinstance(item, Call) for item in items):
             self._orphans += 1
@@ -339,6 +342,10 @@ class _Reader:
         else:
             return
         self._drain(deque(items))
+
+
+def _when_forked(fork: tuple[LiveProcess, Call]) -> float:
+    return fork[1].ts
 
 
 def _harmless(step: Step) -> bool:

@@ -149,6 +149,25 @@ def test_a_fork_that_was_interrupted_has_no_child() -> None:
     assert trace.orphans == 0
 
 
+def test_a_fork_whose_result_was_lost_with_its_thread_may_have_a_child() -> None:
+    """strace told of a call's number as an error: seen with processes that are killed while their threads fork."""
+    trace = read(
+        [
+            call(20, 0, "clone(child_stack=NULL, flags=SIGCHLD) = 9 /* 30 in strace's PID NS */"),
+            call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
+            call(20, 2, "+++ killed by SIGKILL +++"),
+            call(30, 60_050, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
+            call(31, 60_051, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+            call(30, 60_052, "<... clone resumed>, child_tidptr=0x7f) = -1 (errno 18446744073709551554)"),
+        ]
+    )
+    assert [(row["pid"], row.get("parent")) for row in told(trace.events) if row["kind"] == "process.start"] == [
+        (30, 20),
+        (31, 30),
+    ]
+    assert trace.orphans == 0
+
+
 def test_a_fork_begun_after_a_process_acted_is_not_its_origin() -> None:
     trace = read(
         [
