@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -293,8 +292,3 @@ def completion(shell: str) -> int:
     fish: add to ~/.config/fish/config.fish:  fumehood completion fish | source
     """
     return commands.completion(cli, shell)
-
-
-def main() -> None:
-    """Entry point of the `fumehood` command."""
-    sys.exit(commands.guarded(lambda: cli.main(prog_name="fumehood", standalone_mode=False)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import click
 
 from sandbox import completion as completion_of
+from sandbox import service_completion as offered
 from sandbox.service_cli import CONFIG, configured
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _FORMAT = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
 _LANE = click.argument("lane", type=click.Choice(_LANES))
-_ID = click.argument("submission", metavar="ID")
+_ID = click.argument("submission", metavar="ID", shell_complete=offered.submissions())
 
 
 @click.command(
@@ -50,7 +51,11 @@ Exit codes:
     show_default=True,
     help="Which file of a release to run.",
 )
-@click.option("--profile", help="One of the configuration's worker.profiles; without it the first.")
+@click.option(
+    "--profile",
+    shell_complete=offered.profiles,
+    help="One of the configuration's worker.profiles; without it the first.",
+)
 @click.option(
     "--pod",
     type=click.Choice(["auto", "bubblewrap", "docker"]),
@@ -159,7 +164,13 @@ def show(submission: str, form: Format, config: Path | None) -> int:
 
 
 @queue.command()
-@click.argument("submissions", metavar="ID...", nargs=-1, required=True)
+@click.argument(
+    "submissions",
+    metavar="ID...",
+    nargs=-1,
+    required=True,
+    shell_complete=offered.submissions("queued", "running"),
+)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept with the submission, beside who you are.")
 @CONFIG
 def cancel(submissions: tuple[str, ...], reason: str, config: Path | None) -> int:
@@ -170,7 +181,13 @@ def cancel(submissions: tuple[str, ...], reason: str, config: Path | None) -> in
 
 
 @queue.command()
-@click.argument("submissions", metavar="ID...", nargs=-1, required=True)
+@click.argument(
+    "submissions",
+    metavar="ID...",
+    nargs=-1,
+    required=True,
+    shell_complete=offered.submissions("dead", "failed", "cancelled"),
+)
 @CONFIG
 def retry(submissions: tuple[str, ...], config: Path | None) -> int:
     """Queue dead, failed or cancelled submissions again, with a new budget of attempts."""
@@ -237,7 +254,7 @@ def list_workers(form: Format, config: Path | None) -> int:
 
 
 @worker.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered.workers)
 @CONFIG
 def drain(name: str, config: Path | None) -> int:
     """Have the worker NAME finish what it runs, begin nothing more, and end."""

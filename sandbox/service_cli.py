@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from sandbox import service_completion as offered
+
 if TYPE_CHECKING:
     from sandbox.config import Configuration
     from sandbox.tokens import Role
@@ -99,7 +101,7 @@ def list_(form: Literal["text", "json"], config: Path | None) -> int:
 
 
 @token.command()
-@click.argument("token_id", metavar="ID|NAME")
+@click.argument("token_id", metavar="ID|NAME", shell_complete=offered.tokens)
 @CONFIG
 def revoke(token_id: str, config: Path | None) -> int:
     """Revoke the token ID, or all tokens of NAME. They are refused from the next request on."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
+from sandbox import service_completion as offered
 from sandbox.completion import directories, rule_names
 from sandbox.rules_cli import RULES
 from sandbox.service_cli import CONFIG, configured
@@ -110,7 +111,7 @@ def search(
 
 
 @store.command()
-@click.argument("run")
+@click.argument("run", shell_complete=offered.runs)
 @_FORMAT
 @CONFIG
 def show(run: str, form: Format, config: Path | None) -> int:
@@ -122,7 +123,7 @@ def show(run: str, form: Format, config: Path | None) -> int:
 
 @store.command()
 @click.argument("label")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=offered.runs)
 @click.option("--note", default="", help="Why.")
 @click.option("--author", default=_you, show_default="you", help="Who says so.")
 @click.option("--remove", is_flag=True, help="Take the label away.")
@@ -155,7 +156,7 @@ def add(bundles: tuple[Path, ...], rules: Path | None, suppressions: Path | None
 
 
 @store.command()
-@click.argument("run")
+@click.argument("run", shell_complete=offered.runs)
 @click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else RUN.zip.")
 @CONFIG
 def export(run: str, output: Path | None, config: Path | None) -> int:
@@ -176,7 +177,7 @@ Exit codes:
   1  something is damaged, missing, or not as the database says
 """
 )
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=offered.runs)
 @_FORMAT
 @CONFIG
 def verify(runs: tuple[str, ...], form: Format, config: Path | None) -> int:

@@ -19,11 +19,12 @@ _BUSY_MS: Final = 30_000
 _CONNECT_S: Final = 10
 
 
-def open_database(url: str) -> Engine:
+def open_database(url: str, *, connect_s: int = _CONNECT_S) -> Engine:
     """An engine for a database; nothing is asked of it yet.
 
     Args:
         url: `sqlite:///PATH`, or `postgresql://USER:PASSWORD@HOST/NAME`, which needs the extra `postgresql`.
+        connect_s: After so many seconds a PostgreSQL that does not answer is given up, at each connection.
 
     Raises:
         ConfigurationError: The URL is not one of these.
@@ -39,7 +40,7 @@ def open_database(url: str) -> Engine:
             event.listen(engine, "begin", _begin)
             return engine
         case "postgresql":
-            return _postgresql(parsed.set(drivername="postgresql+psycopg"))
+            return _postgresql(parsed.set(drivername="postgresql+psycopg"), connect_s)
         case other:
             raise ConfigurationError(f"no database of the kind {other!r}; write sqlite:///PATH or postgresql://…")
 
@@ -52,12 +53,10 @@ def writing(engine: Engine) -> AbstractContextManager[Connection]:
     return engine.execution_options(writing=True).begin()
 
 
-def _postgresql(url: Any) -> Engine:  # noqa: ANN401 - sqlalchemy.URL
+def _postgresql(url: Any, connect_s: int) -> Engine:  # noqa: ANN401 - sqlalchemy.URL
     try:
         # Asked before each use: the server may have been restarted since.
-        return create_engine(
-            url, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": _CONNECT_S}
-        )
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": connect_s})
     except ModuleNotFoundError as error:
         raise ConfigurationError("PostgreSQL needs psycopg: pip install 'fumehood[postgresql]'") from error
 

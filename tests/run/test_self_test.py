@@ -37,7 +37,7 @@ _LONG = """
 import sys
 from sandbox.pod import known_program
 known_program.ARGV = (*known_program.ARGV[:-1], known_program.PROGRAM + "\\nimport time; time.sleep(1000)")
-from sandbox.cli import main
+from sandbox.entry import main
 main()
 """
 """fumehood whose self-test lasts until it is ended, so that whoever ends it is never too late."""
@@ -91,7 +91,7 @@ def test_what_a_killed_self_test_leaves_is_removed_by_the_next_run(
 
 
 _BUSY = """
-from sandbox.cli import main
+from sandbox.entry import main
 from sandbox.pod import selftest
 selftest._SECONDS = 0
 main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ _BROKEN = """
 import os, sys
 import sandbox.intake, sandbox.run
 from collector.manifest import Image
-from sandbox.cli import main
+from sandbox.entry import main
 from sandbox.images import BaseImage
 
 class Unforeseen(Exception):
@@ -35,6 +36,39 @@ image = Image(name="base", digest="", python="3.11.2", pip="23.0.1")
 sandbox.run.images.ensure = lambda *_: BaseImage(rootfs="/", image=image, default_index_url="", registry_hosts=())
 main()
 """
+
+
+_EARLY = """
+import os, signal, sys
+
+class Interrupts:
+    def find_spec(name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts)
+from sandbox.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["sandbox.cli", "click", "sandbox.commands"])
+def test_ctrl_c_while_a_command_is_loaded_just_ends_it(tmp_path: Path, module: str) -> None:
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    ended = _run(heard + _EARLY.format(module=module), "queue", "status", directory=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_ctrl_c_while_a_command_works_is_one_line(tmp_path: Path) -> None:
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    ended = _run(heard + _EARLY.format(module="sandbox.queue_commands"), "queue", "status", directory=tmp_path)
+    assert ended.returncode == 130
+    assert ended.stderr == b"\nfumehood: interrupted; nothing is left running\n"
+
+
+def test_who_is_not_to_hear_ctrl_c_does_not(tmp_path: Path) -> None:
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    assert _run(deaf + _EARLY.format(module="sandbox.cli"), "--version", directory=tmp_path).returncode == 0
 
 
 def _run(code: str, *arguments: str, directory: Path, **changes: str) -> subprocess.CompletedProcess[bytes]:
@@ -77,7 +111,7 @@ def test_a_cache_that_cannot_be(tmp_path: Path, where: str) -> None:
     cache = os.fsdecode(os.fsencode(tmp_path / "file") + name)
     wheel = tmp_path / "thing-1.0-py3-none-any.whl"
     wheel.touch()
-    code = "from sandbox.cli import main; main()"
+    code = "from sandbox.entry import main; main()"
     ran = _run(code, "-vv", "run", "--quiet", str(wheel), directory=tmp_path, FUMEHOOD_CACHE=cache)
     assert ran.returncode == 4
     assert ran.stdout == b""

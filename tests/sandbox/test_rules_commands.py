@@ -25,7 +25,7 @@ FOREIGN = ROOT / "tests" / "collector" / "sigma" / "foreign"
 
 def fumehood(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command line from here."""
-    command: Sequence[str] = [sys.executable, "-c", "from sandbox.cli import main; main()", *map(str, arguments)]
+    command: Sequence[str] = [sys.executable, "-c", "from sandbox.entry import main; main()", *map(str, arguments)]
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ})
 
 
@@ -114,7 +114,7 @@ def test_wrong_usage_is_one_line_that_names_the_help(tmp_path: Path) -> None:
 def test_completion_offers_what_fits(typed: tuple[str, ...], offered: set[str]) -> None:
     words = " ".join(("fumehood", *typed))
     asked = {"_FUMEHOOD_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(typed))}
-    code = "from sandbox.cli import main; main()"
+    code = "from sandbox.entry import main; main()"
     ran = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **asked}
     )

@@ -7,13 +7,18 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from click.shell_completion import ShellComplete
 
+from sandbox import tokens
+from sandbox.cli import cli
 from sandbox.config import load_configuration
-from sandbox.database import open_database
+from sandbox.database import open_database, writing
 from sandbox.health_commands import health
 from sandbox.queue_commands import cancel, retry
-from sandbox.submissions import attempts, query
+from sandbox.service_commands import prepare
+from sandbox.submissions import attempts, query, workers
 from sandbox.submissions.attempts import Attempt
+from sandbox.submissions.workers import WorkerRow
 from sandbox.submit_commands import Wish, submit
 
 if TYPE_CHECKING:
@@ -78,6 +83,39 @@ def test_without_redis_what_waits_is_cancelled_and_retried(
     assert queued
     assert (queued.state, queued.reason) == ("queued", "")
     assert attempts.claim(engine, Attempt(submission=row.id, number=1, owner="here"), queued.changed, 30.0)
+
+
+def _offered(words: list[str], typed: str) -> dict[str, str | None]:
+    completed = ShellComplete(cli, {}, "fumehood", "_FUMEHOOD_COMPLETE").get_completions(words, typed)
+    return {item.value: item.help for item in completed}
+
+
+def test_tab_offers_what_the_service_knows(
+    alone: Configuration, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUMEHOOD_DATA", str(alone.data))
+    assert _offered(["queue", "show"], "") == {}
+    assert not alone.data.exists()
+    row, _ = _submitted(alone, capfd)
+    assert _offered(["queue", "show"], row.id[:4]) == {row.id: "queued pkg:pypi/thing"}
+    assert _offered(["queue", "show"], "zz") == {}
+    assert row.id in _offered(["queue", "cancel"], "")
+    assert _offered(["queue", "cancel", row.id], "") == {}
+    assert _offered(["queue", "retry"], "") == {}
+    assert _offered(["submit", "--profile"], "") == {"pypi": None}
+    assert _offered(["worker", "drain"], "") == _offered(["store", "show"], "") == {}
+    with writing(open_database(alone.database)) as connection:
+        connection.exec_driver_sql("DROP TABLE submissions")
+    assert _offered(["queue", "show"], "") == {}
+
+
+def test_tab_offers_workers_and_tokens(alone: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUMEHOOD_DATA", str(alone.data))
+    engine = prepare(alone)
+    workers.register(engine, WorkerRow(name="here-1", host="here", slots=1, started=1.0, seen=1.0, draining=False))
+    tokens.create(engine, "scanner", "submit", 1.0, None)
+    assert _offered(["worker", "drain"], "h") == {"here-1": "here"}
+    assert _offered(["token", "revoke"], "") == {"scanner": "submit"}
 
 
 def test_health_of_a_machine_where_nothing_runs_fails_and_makes_nothing(

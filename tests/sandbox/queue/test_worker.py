@@ -61,10 +61,9 @@ def test_what_cannot_be_run_fails_with_the_reason_and_is_not_tried_again(embedde
 def test_ctrl_c_ends_the_waiting_alone_and_says_so(embedded: Service) -> None:
     environment = os.environ | {"FUMEHOOD_CONFIG": str(embedded.file)}
     # Where tests run in the background, children are born deaf to Ctrl-C.
-    hears = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from sandbox.cli import main; main()"
-    )
-    command = [sys.executable, "-P", "-c", hears, "submit", str(embedded.wheel()), "--wait"]
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hears}; from sandbox.entry import main; main()"
+    command = [sys.executable, "-P", "-c", code, "submit", str(embedded.wheel()), "--wait"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as waiting:
         assert waiting.stderr is not None
         assert waiting.stderr.readline().startswith("no worker: start `fumehood worker`")

@@ -173,7 +173,7 @@ def scheduled(variables: dict[str, str], tmp_path: Path) -> Iterator[subprocess.
             row = {"name": name, "feed": "", "cursor": {}, "slot": time.time() - 7200}
             connection.execute(insert(SWEEPS), row)
     engine.dispose()
-    command = [sys.executable, "-c", "from sandbox.cli import main; main()", "sweep", "schedule"]
+    command = [sys.executable, "-c", "from sandbox.entry import main; main()", "sweep", "schedule"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, env={**os.environ, **variables}, stderr=log, text=True)
     yield process

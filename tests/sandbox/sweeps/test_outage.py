@@ -43,7 +43,8 @@ def test_a_database_that_is_killed_under_a_sweep_costs_that_run_alone(
         "FUMEHOOD_SWEEPS": str(tmp_path / "sweeps.yaml"),
         "FUMEHOOD_CACHE": str(tmp_path / "cache"),
     }
-    command = [sys.executable, "-c", "from sandbox.cli import main; main()", "sweep", "run", "ours", "--format", "json"]
+    code = "from sandbox.entry import main; main()"
+    command = [sys.executable, "-c", code, "sweep", "run", "ours", "--format", "json"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as run:

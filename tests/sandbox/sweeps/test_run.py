@@ -399,7 +399,8 @@ def test_a_sweep_that_is_killed_again_and_again_submits_each_package_once(
         "FUMEHOOD_SWEEPS": str(sweeps),
         "FUMEHOOD_CACHE": str(tmp_path / "cache"),
     }
-    command = [sys.executable, "-c", "from sandbox.cli import main; main()", "sweep", "run", "ours", "--format", "json"]
+    code = "from sandbox.entry import main; main()"
+    command = [sys.executable, "-c", code, "sweep", "run", "ours", "--format", "json"]
     states = []
     # From the beginning to well within: killed when so many are submitted, asked to stop, then left alone.
     for enough, number in ((1, signal.SIGKILL), (20, signal.SIGKILL), (45, signal.SIGTERM), (70, signal.SIGKILL)):
