@@ -18,7 +18,7 @@ from collector.magic import kind_of_content
 from collector.standing import INSTALLER
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from collector.bait import BaitScanner
 
@@ -104,39 +104,59 @@ class Drops(msgspec.Struct, frozen=True, kw_only=True):
     """Sentences: what is not known of what was left."""
 
 
-def read(lines: Iterable[bytes], events: Sequence[AnyEvent], scanner: BaitScanner, site_packages: str) -> Drops:
-    """Explain the list of a run.
+class Listing:
+    """The list of a run, which is explained by the run's events as they go by."""
 
-    Args:
-        lines: Of `dropped.jsonl`.
-        events: Of the run, in order of time, attributed.
-        scanner: For the run's bait.
-        site_packages: Where the package was installed.
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        """Read the list.
 
-    Returns:
-        The drops, each with the process, phase and actor that wrote, renamed or linked it last; without a known
-        writer it is the package's.
-    """
-    records: list[tuple[int, Left]] = []
-    unparsed = 0
-    for number, line in enumerate(lines, 1):
-        if number > _MAX_RECORDS:
-            unparsed += 1
-            break
-        try:
-            records.append((number, _DECODER.decode(line)))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            unparsed += 1
-    writers = _Writers(events, {record.path for _, record in records if not isinstance(record, LeftEnd)})
-    end = next((record for _, record in records[-1:] if isinstance(record, LeftEnd)), None)
-    ts = max(end.ts if end else 0.0, events[-1].ts if events else 0.0)
-    found = [_event(record, number, ts, writers, scanner) for number, record in records]
-    drops = [event for event in found if event is not None and event.actor != INSTALLER]
-    return Drops(
-        events=tuple(sorted(drops, key=lambda event: event.path)),
-        gone=tuple(sorted(record.path for _, record in records if isinstance(record, LeftGone))),
-        gaps=tuple(_gaps(end, len(records) - 1, unparsed, _own_records(drops, site_packages))),
-    )
+        Args:
+            lines: Of `dropped.jsonl`.
+        """
+        self._records: list[tuple[int, Left]] = []
+        self._unparsed = 0
+        self._latest = 0.0
+        """The moment of the last event that went by."""
+        for number, line in enumerate(lines, 1):
+            if number > _MAX_RECORDS:
+                self._unparsed += 1
+                break
+            try:
+                self._records.append((number, _DECODER.decode(line)))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._unparsed += 1
+        self._writers = _Writers({record.path for _, record in self._records if not isinstance(record, LeftEnd)})
+
+    def watched(self, events: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
+        """Yield the events of the run, which are in order of time and attributed, and note who wrote what was left."""
+        for event in events:
+            # Most events are of no such sort, which `isinstance` needs several times as long to see.
+            if type(event) in _WRITING and not event.errno:
+                self._writers.note(event)
+            yield event
+            self._latest = event.ts
+
+    def drops(self, scanner: BaitScanner, site_packages: str) -> Drops:
+        """Explain the list, once all events went by.
+
+        Args:
+            scanner: For the run's bait.
+            site_packages: Where the package was installed.
+
+        Returns:
+            The drops, each with the process, phase and actor that wrote, renamed or linked it last; without a known
+            writer it is the package's.
+        """
+        records = self._records
+        end = next((record for _, record in records[-1:] if isinstance(record, LeftEnd)), None)
+        ts = max(end.ts if end else 0.0, self._latest)
+        found = [_event(record, number, ts, self._writers, scanner) for number, record in records]
+        drops = [event for event in found if event is not None and event.actor != INSTALLER]
+        return Drops(
+            events=tuple(sorted(drops, key=lambda event: event.path)),
+            gone=tuple(sorted(record.path for _, record in records if isinstance(record, LeftGone))),
+            gaps=tuple(_gaps(end, len(records) - 1, self._unparsed, _own_records(drops, site_packages))),
+        )
 
 
 def _own_records(drops: Iterable[FileDropped], site_packages: str) -> list[str]:
@@ -195,18 +215,20 @@ def _event(record: Left, number: int, ts: float, writers: _Writers, scanner: Bai
 class _Writers:
     """Who wrote, renamed or linked the paths that were left last."""
 
-    def __init__(self, events: Iterable[AnyEvent], left: Collection[str]) -> None:
-        ordered = sorted(left)
+    def __init__(self, left: Collection[str]) -> None:
+        self._left = left
+        self._ordered = sorted(left)
         self._last: dict[str, FileWrite | FileRename | FileLink] = {}
         self._moved: dict[str, FileRename] = {}
-        for event in events:
-            # Most events are of no such sort, which `isinstance` needs several times as long to see.
-            if type(event) not in _WRITING or not isinstance(event, _WRITING) or event.errno:
-                continue
-            if event.path in left:
-                self._last[event.path] = event
-            if isinstance(event, FileRename) and _is_above(event.path, ordered):
-                self._moved[event.path] = event
+
+    def note(self, event: AnyEvent) -> None:
+        """Take account of the next event."""
+        if not isinstance(event, _WRITING):
+            return
+        if event.path in self._left:
+            self._last[event.path] = event
+        if isinstance(event, FileRename) and _is_above(event.path, self._ordered):
+            self._moved[event.path] = event
 
     def last(self, path: str) -> FileWrite | FileRename | FileLink | None:
         """The last of these events of a path, or of a directory above it that was renamed; None when there is none."""

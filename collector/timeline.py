@@ -103,12 +103,10 @@ def build(bundle: Evidence) -> Timeline:
     answered = sorted(explainer.events(), key=lambda event: event.ts)
     streams: list[Iterable[list[AnyEvent]]] = [_named(trace.order, explainer, scanner) for trace in traces.values()]
     streams += [answered], [[*resources.events]]
-    events = EventLog(attribute(merged(streams), processes, manifest, allowance))
-    left = (
-        dropped.read(bundle.lines(dropped.DROPPED), events, scanner, manifest.site_packages)
-        if bundle.has(dropped.DROPPED)
-        else None
-    )
+    attributed = attribute(merged(streams), processes, manifest, allowance)
+    listing = dropped.Listing(bundle.lines(dropped.DROPPED)) if bundle.has(dropped.DROPPED) else None
+    events = EventLog(listing.watched(attributed) if listing else attributed)
+    left = listing.drops(scanner, manifest.site_packages) if listing else None
     events.extend(left.events if left else ())
     return Timeline(
         events=events,

@@ -19,8 +19,10 @@ from tests.collector.bundles import AWS_VALUE, BAITS, HOME, compressed, records,
 from tests.collector.reports import make_events
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from collector.events import AnyEvent
 
 SCANNER = BaitScanner(BAITS)
 
@@ -36,7 +38,13 @@ def end_of(items: Sequence[Left], **changed: int) -> LeftEnd:
 
 
 def read(*items: Left, events: Sequence[str] = (), **changed: int) -> dropped.Drops:
-    return dropped.read(records([*items, end_of(items, **changed)]).splitlines(), make_events(*events), SCANNER, "/s")
+    return explained(records([*items, end_of(items, **changed)]).splitlines(), make_events(*events))
+
+
+def explained(lines: Iterable[bytes], events: Sequence[AnyEvent] = ()) -> dropped.Drops:
+    listing = dropped.Listing(lines)
+    assert list(listing.watched(events)) == list(events)
+    return listing.drops(SCANNER, "/s")
 
 
 def test_who_wrote_it_last_is_who_left_it() -> None:
@@ -79,7 +87,7 @@ def test_paths_that_no_pod_writes_are_no_trap() -> None:
 
 def test_a_list_longer_than_a_pod_writes_is_not_read_to_its_end() -> None:
     lines = (b'{"record":"gone","path":"/tmp/x"}' for _ in itertools.count())
-    found = dropped.read(lines, (), SCANNER, "/s")
+    found = explained(lines)
     assert found.gaps == ("the list of what the package left is not whole",)
 
 
@@ -121,13 +129,13 @@ def test_a_list_that_is_not_whole_says_so() -> None:
     items = [left("/tmp/a"), left("/tmp/b")]
     whole = records([*items, end_of(items)]).splitlines()
     for lines in ([], whole[:-1], whole[1:], [*whole, b"{}"], [b"\xff", *whole], [*whole, whole[0]]):
-        (gap,) = dropped.read(lines, (), SCANNER, "/s").gaps
+        (gap,) = explained(lines).gaps
         assert "not whole" in gap
 
 
 @given(st.lists(st.one_of(st.binary(max_size=60), st.just(records([left("/tmp/a")]).strip())), max_size=9))
 def test_no_line_is_ever_an_error(lines: list[bytes]) -> None:
-    assert dropped.read(lines, (), SCANNER, "/s").gaps
+    assert explained(lines).gaps
 
 
 def _report(path: Path, extra: dict[str, bytes]) -> dict[str, Any]:
