@@ -27,6 +27,8 @@ class Caller:
 
     name: str
     role: Role
+    key: str
+    """What their requests and streams are counted by: a token's id, or a person's name."""
 
     def may(self, role: Role) -> bool:
         """Whether the caller has at least this role."""
@@ -51,14 +53,15 @@ class Requires:
             ProblemError: Nobody is known to have sent this (401), their role is too low (403), or they ask too often
                 (429).
         """
-        caller, key = _identified(request, service, credentials)
+        caller = _identified(request, service, credentials)
         request.scope["fumehood.caller"] = caller.name
-        wait = service.rates.take(key, time.monotonic())
+        wait = service.rates.take(caller.key, time.monotonic())
         if wait:
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "too-often",
-                f"more than {service.configuration.api.requests_per_minute} requests a minute; ask less often",
+                f"more than {service.configuration.api.requests_per_minute} requests a minute (each of a batch "
+                "counts); ask less often",
                 headers={"Retry-After": str(math.ceil(wait))},
             )
         if not caller.may(self.role):
@@ -68,14 +71,12 @@ class Requires:
         return caller
 
 
-def _identified(
-    request: Request, service: Service, credentials: HTTPAuthorizationCredentials | None
-) -> tuple[Caller, str]:
-    """The caller, and what their requests are counted by: a token stands before what a proxy says."""
+def _identified(request: Request, service: Service, credentials: HTTPAuthorizationCredentials | None) -> Caller:
+    """The caller: a token stands before what a proxy says."""
     if credentials is None:
         person = service.single_sign_on.person(request)
         if person is not None:
-            return Caller(person.name, person.role), person.name
+            return Caller(person.name, person.role, person.name)
     token = tokens.find(service.engine, credentials.credentials, service.clock()) if credentials else None
     if token is None:
         said = "the token is unknown, expired or revoked" if credentials else "a token is needed"
@@ -85,7 +86,7 @@ def _identified(
             f"{said}; send `Authorization: Bearer TOKEN` (`fumehood token create` makes one)",
             headers={"WWW-Authenticate": 'Bearer realm="fumehood"'},
         )
-    return Caller(token.name, token.role), token.id
+    return Caller(token.name, token.role, token.id)
 
 
 Submitter = Annotated[Caller, Depends(Requires("submit"))]

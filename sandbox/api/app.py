@@ -49,7 +49,7 @@ def create_app(service: Service) -> FastAPI:
 async def _beside(app: FastAPI) -> AsyncIterator[None]:
     """What goes on while the server runs."""
     service: Service = app.state.service
-    app.state.watcher = watcher = Watcher(service.engine)
+    app.state.watcher = watcher = Watcher(service.engine, service.configuration.api.streams_per_token)
     app.state.reports = Reports(service.configuration.evidence, service.rules_sha256)
     deliverer = Deliverer(service.engine, service.receivers, service.clock)
     going_on = [asyncio.create_task(watcher.run()), asyncio.create_task(deliverer.run())]

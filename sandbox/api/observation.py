@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, Response
@@ -41,11 +42,13 @@ def show_metrics(service: ServiceNeeded, _caller: Submitter) -> Response:
     return Response(metrics.exposition(service.engine, service.clock()), media_type=metrics.CONTENT_TYPE)
 
 
-@ROUTER.get("/checks")
-def show_checks(service: ServiceNeeded, _caller: Submitter) -> Checks:
+@ROUTER.get(
+    "/checks", responses={HTTPStatus.SERVICE_UNAVAILABLE: {"model": Checks, "description": "Something does not hold"}}
+)
+def show_checks(service: ServiceNeeded, _caller: Submitter, response: Response) -> Checks:
     """Whether submissions are taken, begun and finished in time: database, Redis, workers, escalations."""
     found = health.checks(service.engine, service.redis, service.clock())
-    return Checks(
-        healthy=all(check.ok for check in found),
-        checks=[Check(name=check.name, ok=check.ok, told=check.told) for check in found],
-    )
+    healthy = all(check.ok for check in found)
+    if not healthy:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return Checks(healthy=healthy, checks=[Check(name=check.name, ok=check.ok, told=check.told) for check in found])

@@ -200,6 +200,6 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _unavailable(request: Request, error: Exception) -> Response:
     _log.error("database unavailable", error=type(error).__name__, reason=str(getattr(error, "orig", ""))[:200])
-    detail = "the database does not answer; try again later"
+    detail = "the database does not answer, or somebody keeps it locked; try again later"
     headers = {"Retry-After": str(_RETRY_S)}
     return answer(HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", detail, _id(request), headers=headers)

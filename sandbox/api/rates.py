@@ -42,3 +42,10 @@ class Rates:
             if len(self._buckets) > _MOST_KEYS:
                 self._buckets.popitem(last=False)
         return 0.0 if served else (1 - left) / self._per_second
+
+    def charge(self, key: str, more: int) -> None:
+        """Count what a request that is served turned out to hold: the next one waits until that is paid for."""
+        with self._lock:
+            if more and key in self._buckets:
+                left, at = self._buckets[key]
+                self._buckets[key] = (left - more, at)

@@ -27,6 +27,8 @@ from sandbox.webhooks.receivers import Receiver, load_receivers
 _INSPECTED_AT_ONCE: Final = 2
 """An archive that is honest and large takes seconds of a processor."""
 _PACKED_AT_ONCE: Final = 2
+_PATIENCE_S: Final = 5.0
+"""For a lock that somebody else has in the database; then the answer is 503. Whoever asks can ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ def open_service(configuration: Configuration, stopping: Callable[[], bool] = bo
     profiles = [load_profile(name) for name in configuration.worker.profiles]
     return Service(
         configuration=configuration,
-        engine=open_database(configuration.database),
+        engine=open_database(configuration.database, patience_s=_PATIENCE_S),
         profiles={profile.name: profile for profile in profiles},
         rules_sha256=rules_digest(rules_directory()),
         evidence=open_evidence(configuration.evidence),

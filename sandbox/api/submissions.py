@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
 
 from sandbox.api import cursors
 from sandbox.api.access import Analyst, Submitter
@@ -76,27 +77,33 @@ def attempts(submission: SubmissionId, service: ServiceNeeded, _caller: Analyst)
     return [Attempt.of(row) for row in search.attempts_of(service.engine, submission)]
 
 
-def _watchable(
+async def _watchable(
     submission: SubmissionId,
     service: ServiceNeeded,
     request: Request,
-    _caller: Submitter,
+    caller: Submitter,
     last_event_id: LastEventId = None,
-) -> model.Submission:
-    """Everything that can be answered with a status is answered before the stream begins."""
-    row = found(service, submission)
+) -> AsyncIterator[model.Submission]:
+    """Everything that can be answered with a status is answered before the stream begins.
+
+    Not by a thread, so that nobody comes between the look for a place and its taking; it is kept until the answer ends.
+    """
+    row = await run_in_threadpool(found, service, submission)
     if row.state in FINAL and last_event_id == _event(row).id:
         # Who has seen the end and comes again is a browser's client, which only this stops.
         raise NothingNewError
     watcher: Watcher = request.app.state.watcher
-    watcher.check_room()
-    return row
+    with watcher.place(caller.key):
+        yield row
 
 
 @ROUTER.get(
     "/{id}/events",
     response_class=EventSourceResponse,
-    responses={204: {"description": "The end was seen already"}, **documented(HTTPStatus.NOT_FOUND)},
+    responses={
+        204: {"description": "The end was seen already"},
+        **documented(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    },
 )
 async def events(
     row: Annotated[model.Submission, Depends(_watchable)],

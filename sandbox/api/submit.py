@@ -73,7 +73,11 @@ def batch(
     caller: Submitter,
     idempotency_key: IdempotencyKey = None,
 ) -> BatchAnswer:
-    """Submit up to 500 packages. Each stands for itself: one that cannot be taken keeps no other from being taken."""
+    """Submit up to 500 packages. Each stands for itself: one that cannot be taken keeps no other from being taken.
+
+    Each counts as a request; the next one may have to wait until the rate allows for all of them.
+    """
+    service.rates.charge(caller.key, len(wanted.submissions) - 1)
     items = []
     for number, it in enumerate(wanted.submissions):
         key = None if idempotency_key is None else f"{idempotency_key}/{number}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -26,8 +27,17 @@ _log = structlog.get_logger(__name__)
 class Watcher:
     """Tells changes of submissions; belongs to one event loop."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, of_each: int) -> None:
+        """Prepare.
+
+        Args:
+            engine: The database.
+            of_each: Who comes with one key may wait so many times at one time.
+        """
         self._engine = engine
+        self._of_each = of_each
+        self._waiting: Counter[str] = Counter()
+        """How many wait, by key."""
         self._watched: Counter[str] = Counter()
         self._rows: dict[str, Submission] = {}
         self._begun = self._seen = 0
@@ -48,19 +58,31 @@ class Watcher:
             async with self._round:
                 self._round.notify_all()
 
-    def check_room(self) -> None:
-        """Refuse one more who waits.
+    @contextmanager
+    def place(self, key: str) -> Iterator[None]:
+        """Have a place among those who wait, as long as the context lasts.
 
         Raises:
-            ProblemError: There are too many (503).
+            ProblemError: Whoever comes with this key has too many (429), or all have together (503).
         """
-        if self._watched.total() >= MOST:
-            raise ProblemError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too-many-streams",
-                f"{MOST} streams of events are open; ask for the submission now and then instead, or try again later",
-                headers={"Retry-After": "30"},
+        if self._waiting[key] >= self._of_each:
+            raise _no_place(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"{self._of_each} streams of events of this token are open; close some, or ask for the submission now "
+                "and then instead",
             )
+        if self._waiting.total() >= MOST:
+            raise _no_place(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{MOST} streams of events are open; ask for the submission now and then instead, or try again later",
+            )
+        self._waiting[key] += 1
+        try:
+            yield
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     async def changes(self, seen: Submission) -> AsyncGenerator[Submission]:
         """Every state of a submission that differs from the last one, until its end; and `seen` again in each pause.
@@ -83,3 +105,7 @@ class Watcher:
             if not self._watched[seen.id]:
                 del self._watched[seen.id]
                 self._rows.pop(seen.id, None)
+
+
+def _no_place(status: HTTPStatus, detail: str) -> ProblemError:
+    return ProblemError(status, "too-many-streams", detail, headers={"Retry-After": "30"})

@@ -79,7 +79,9 @@ class ApiPlan(Part, frozen=True, kw_only=True):
     upload_mb: Annotated[int, Meta(ge=1, le=16_384)] = 512
     """Largest upload, MiB."""
     requests_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] = 1200
-    """Of one token, by one server; a tenth of it may come at once."""
+    """Of one token, by one server; a tenth of it may come at once. Each submission of a batch counts."""
+    streams_per_token: Annotated[int, Meta(ge=1, le=256)] = 32
+    """Streams of events that one token may have open at one server, which has 256 for all together."""
     trusted_proxy: TrustedProxy | None = None
 
 

@@ -47,18 +47,19 @@ class PostgreSQL(Server):
         """The URL of one of its databases."""
         return f"postgresql://{_USER}@/{database}?host={self.directory}"
 
-    def create_database(self) -> str:
-        """Make an empty database; its URL."""
+    def create_database(self, template: str = "") -> str:
+        """Make a database, empty or a copy of another one's URL, to which nobody may be connected; its URL."""
         name = f"test_{secrets.token_hex(6)}"
+        source = _name(template) if template else "template1"
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(source))
         with self._connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(made)
         return self.url_of(name)
 
     def drop_database(self, url: str) -> None:
         """Remove a database, and end whoever is connected to it."""
-        name = url.partition("@/")[2].partition("?")[0]
         with self._connect() as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_name(url))))
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(self.url, autocommit=True)
@@ -89,6 +90,10 @@ class PostgreSQL(Server):
         except psycopg.OperationalError:  # starting, or recovering
             return False
         return True
+
+
+def _name(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]
 
 
 def _unprivileged() -> pwd.struct_passwd:

@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from sandbox.api.service import Service
     from sandbox.submissions.model import Submission
     from sandbox.tokens import Role
+    from tests.servers import PostgreSQL
 
 THING = "pkg:pypi/thing@1.0"
 PREFIX = "/api/v1"
+ON_BOTH = pytest.mark.parametrize("configuration", ["sqlite", "postgresql"], indirect=True)
+"""For tests of what is read from rows and written to them: on each database that the service knows."""
 
 
 class Offered:
@@ -87,15 +90,36 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def configuration(tmp_path: Path, empty_database: Path) -> Configuration:
-    shutil.copy(empty_database, tmp_path / "fumehood.sqlite")
+def configuration(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Configuration]:
+    """With SQLite, unless the test asks for another database or for both (`ON_BOTH`)."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        shutil.copy(request.getfixturevalue("empty_database"), tmp_path / "fumehood.sqlite")
+        yield _configuration(tmp_path, f"sqlite:///{tmp_path / 'fumehood.sqlite'}")
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    url = server.create_database(request.getfixturevalue("empty_postgresql"))
+    yield _configuration(tmp_path, url)
+    server.drop_database(url)
+
+
+def _configuration(tmp_path: Path, database: str) -> Configuration:
     return Configuration(
         data=tmp_path,
-        database=f"sqlite:///{tmp_path / 'fumehood.sqlite'}",
+        database=database,
         redis=f"unix://{tmp_path / 'none.sock'}",
         evidence=str(tmp_path / "evidence"),
         uploads=tmp_path / "uploads",
     )
+
+
+@pytest.fixture(scope="session")
+def empty_postgresql(postgresql: PostgreSQL) -> str:
+    """The same in PostgreSQL."""
+    url = postgresql.create_database()
+    engine = open_database(url)
+    upgrade(engine)
+    engine.dispose()
+    return url
 
 
 @pytest.fixture

@@ -44,6 +44,27 @@ def test_a_bucket_fills_with_time() -> None:
     assert [rates.take("a", 1000.0) for _ in range(7)].count(0.0) == 6
 
 
+def test_each_of_a_batch_counts(configuration: Configuration, offer: Callable[..., Offered]) -> None:
+    plan = msgspec.structs.replace(configuration.api, requests_per_minute=60)
+    api = offer(msgspec.structs.replace(configuration, api=plan))
+    batch = {"submissions": [{"purl": f"pkg:pypi/a{number}"} for number in range(500)]}
+    with api.client("submit") as client:
+        assert client.post("/submissions/batch", json=batch).status_code == 200
+        refused = client.get(f"/submissions/{ID}")
+        assert refused.status_code == 429
+        # Eight minutes' worth, less what may come at once and the time until now.
+        assert 300 < int(refused.headers["retry-after"]) < 500
+
+
+def test_what_was_served_already_is_paid_for_later() -> None:
+    rates = Rates(60)
+    assert rates.take("a", 0.0) == 0.0
+    rates.charge("a", 25)
+    assert rates.take("a", 0.0) == pytest.approx(21.0)
+    assert rates.take("b", 0.0) == 0.0
+    assert rates.take("a", 21.0) == 0.0
+
+
 @pytest.fixture
 def proxied(configuration: Configuration, offer: Callable[..., Offered]) -> Callable[..., Offered]:
     def start(**more: Any) -> Offered:

@@ -5,26 +5,18 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
-import msgspec
-import pytest
 from sqlalchemy import update
 
-from sandbox.database import open_database, upgrade, writing
+from sandbox.database import writing
 from sandbox.database.schema import DELIVERIES
 from sandbox.submissions import attempts, query, workers
+from tests.sandbox.api.conftest import ON_BOTH
 
 if TYPE_CHECKING:
-    from sandbox.config import Configuration
     from tests.sandbox.api.conftest import Offered
 
 
-@pytest.fixture
-def configuration(configuration: Configuration, database_url: str) -> Configuration:
-    """Lists are the databases' own: each test runs on SQLite and on PostgreSQL."""
-    engine = open_database(database_url)
-    upgrade(engine)
-    engine.dispose()
-    return msgspec.structs.replace(configuration, database=database_url)
+pytestmark = ON_BOTH
 
 
 def test_pages_hold_everything_once_however_many_come_in_between(api: Offered) -> None:

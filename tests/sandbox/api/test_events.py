@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
 
 from sandbox.database import writing
 from sandbox.submissions import attempts, control
 from sandbox.submissions.attempts import Attempt, Result
+from tests.sandbox.api.conftest import ON_BOTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx2
 
+    from sandbox.config import Configuration
     from tests.sandbox.api.conftest import Offered
 
 TIMEOUT_S = 120
@@ -31,6 +37,7 @@ def _read(answer: httpx2.Response) -> Iterator[dict[str, Any]]:
             event[name] = value
 
 
+@ON_BOTH
 def test_every_phase_is_told_and_then_the_end(api: Offered) -> None:
     submission = api.submitted().id
     engine = api.service.engine
@@ -69,6 +76,7 @@ def test_who_comes_again_is_told_only_what_is_new(api: Offered) -> None:
         assert end["event"] == "end"
 
 
+@ON_BOTH
 def test_a_worker_whose_clock_is_slow_is_heard_too(api: Offered) -> None:
     submission = api.submitted().id
     engine, late = api.service.engine, api.service.clock() - 3600
@@ -111,6 +119,33 @@ def test_many_wait_at_once_and_all_are_told(api: Offered) -> None:
     for thread in waiting:
         thread.join(TIMEOUT_S)
     assert sorted(ends) == sorted(submissions * 4)
+
+
+def test_one_token_does_not_take_every_place(configuration: Configuration, offer: Callable[..., Offered]) -> None:
+    plan = msgspec.structs.replace(configuration.api, streams_per_token=2)
+    api = offer(msgspec.structs.replace(configuration, api=plan))
+    submission = api.submitted().id
+    url = f"/submissions/{submission}/events"
+    with (
+        api.client("submit", timeout=TIMEOUT_S) as client,
+        api.client("submit", "another") as other,
+        ExitStack() as streams,
+    ):
+        first, second = (streams.enter_context(client.stream("GET", url)) for _ in range(2))
+        refused = client.get(url)
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:fumehood:problem:too-many-streams")
+        assert int(refused.headers["retry-after"]) > 0
+        with other.stream("GET", url) as answer:
+            assert next(_read(answer))["data"]["state"] == "queued"
+        # What ends makes room: by its own end, and because somebody leaves.
+        second.close()
+        control.cancel(api.service.engine, submission, "", api.service.clock())
+        assert [event["event"] for event in _read(first)][-1] == "end"
+        for _ in range(600):
+            if client.get(url).status_code == 200:
+                return
+            threading.Event().wait(0.05)
+    pytest.fail("places are not given back")
 
 
 def test_what_is_not_there_is_a_problem_and_no_stream(api: Offered) -> None:

@@ -16,6 +16,7 @@ from collector.report import to_json
 from collector.store import rows
 from sandbox.database import writing
 from sandbox.rules_commands import load_rules
+from tests.sandbox.api.conftest import ON_BOTH
 
 if TYPE_CHECKING:
     from collector.report import Report
@@ -50,6 +51,7 @@ def submission(api: Offered, run: str, report: Report) -> str:
     return submission
 
 
+@ON_BOTH
 def test_the_report_is_the_collectors_to_the_byte(api: Offered, submission: str, run: str, report: Report) -> None:
     with api.client("submit") as client:
         answer = client.get(f"/submissions/{submission}/report")
@@ -92,6 +94,7 @@ def test_nothing_is_said_from_damaged_evidence(api: Offered, submission: str) ->
             assert answer.json()["type"] == "urn:fumehood:problem:evidence-damaged"
 
 
+@ON_BOTH
 def test_evidence_that_is_gone_is_told(api: Offered, submission: str, run: str) -> None:
     api.service.evidence.delete(run)
     with api.client("analyst") as client:
@@ -101,6 +104,7 @@ def test_evidence_that_is_gone_is_told(api: Offered, submission: str, run: str) 
         assert client.get(f"/runs/{run}").status_code == 200
 
 
+@ON_BOTH
 def test_what_has_not_ended_has_no_report(api: Offered) -> None:
     submission = api.submitted().id
     with api.client("submit") as client:
@@ -109,6 +113,7 @@ def test_what_has_not_ended_has_no_report(api: Offered) -> None:
     assert "still waits" in answer.json()["detail"]
 
 
+@ON_BOTH
 def test_runs_are_found_and_shown(api: Offered, run: str, report: Report) -> None:
     with api.client("analyst") as client:
 
@@ -128,6 +133,7 @@ def test_runs_are_found_and_shown(api: Offered, run: str, report: Report) -> Non
         assert shown["indicators"]
 
 
+@ON_BOTH
 def test_labels_are_given_and_taken(api: Offered, run: str) -> None:
     with api.client("analyst") as client:
         given = client.put(f"/runs/{run}/labels/reported", json={"note": "to the index, \x1b[31m"})

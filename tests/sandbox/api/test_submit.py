@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from sandbox.submissions import query
+from tests.sandbox.api.conftest import ON_BOTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 THING = {"purl": "pkg:pypi/Some_Thing@1.0.0"}
 
 
+@ON_BOTH
 def test_what_is_answered_is_committed(api: Offered) -> None:
     with api.client("submit") as client:
         answer = client.post("/submissions", json=THING | {"lane": "escalation"})
@@ -32,6 +34,7 @@ def test_what_is_answered_is_committed(api: Offered) -> None:
         assert client.get(answer.headers["location"].removeprefix("/api/v1")).json()["id"] == made["id"]
 
 
+@ON_BOTH
 def test_the_same_again_is_answered_by_the_first(api: Offered) -> None:
     with api.client("submit") as one, api.client("submit", "another") as two:
         first = one.post("/submissions", json=THING | {"lane": "sweep"}).json()
@@ -43,6 +46,7 @@ def test_the_same_again_is_answered_by_the_first(api: Offered) -> None:
         assert forced.json()["id"] != first["id"]
 
 
+@ON_BOTH
 def test_an_idempotency_key_makes_a_request_one(api: Offered) -> None:
     key = {"Idempotency-Key": "k-1"}
     with api.client("submit") as client:
@@ -90,6 +94,7 @@ def test_json_that_does_not_say_that_it_is_is_told_how(api: Offered) -> None:
     assert "`Content-Type: application/json`" in answer.json()["detail"]
 
 
+@ON_BOTH
 def test_a_full_lane_says_when_to_come_back(configuration: Configuration, offer: Callable[..., Offered]) -> None:
     plan = msgspec.structs.replace(configuration.queue, manuals=1)
     with offer(msgspec.structs.replace(configuration, queue=plan)).client("submit") as client:

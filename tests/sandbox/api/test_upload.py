@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 
 from sandbox.database.schema import SUBMISSIONS
 from sandbox.submissions import query
+from tests.sandbox.api.conftest import ON_BOTH
 from tests.sandbox.intake import building
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def wheel(tmp_path: Path) -> bytes:
     return building.wheel(tmp_path / building.WHEEL).read_bytes()
 
 
+@ON_BOTH
 def test_a_file_is_kept_by_its_digest_and_named_by_the_row(api: Offered, wheel: bytes) -> None:
     digest = hashlib.sha256(wheel).hexdigest()
     with api.client("submit") as client:
