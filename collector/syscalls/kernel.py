@@ -5,29 +5,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from collector.events import KernelCall, MemoryExec, ProcessAccess, ProcessSignal, Source
+from collector.events import KernelCall, MemoryExec, ProcessAccess
 from collector.strace import Descriptor
 from collector.syscalls.paths import absolute, decoded
+from collector.syscalls.remarks import HARMLESS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from collector.live_processes import LiveProcess
-    from collector.strace import Signal
-    from collector.syscalls.step import Handler, Output, Step
+    from collector.syscalls.step import Handler, Step
 
 _OUTER: Final = re.compile(rb"(-?[0-9]{1,10})(?: /\* (-?[0-9]{1,10}) in strace's PID NS \*/)?\Z")
 _PIDFD: Final = re.compile(rb"pid:([0-9]{1,10})\Z")
 _QUERY: Final = b"0xffffffff"
-_HARMLESS_SIGNALS: Final = frozenset({b"0", b"SIGCHLD", b"SIGCONT", b"SIGWINCH", b"SIGURG"})
 _EVERYONE: Final = -1
-_SENDER: Final = re.compile(rb"[{ ]si_pid=(-?[0-9]{1,10})(?: /\* ([0-9]{1,10}) in strace's PID NS \*/)?[,}]")
-_CODE: Final = re.compile(rb"[{ ]si_code=([A-Z_]{1,40})[,}]")
 _SIZE: Final = re.compile(rb"[0-9]{1,18}\Z")
 _MOST_MEMORY: Final = 8
 """Of one process: a just-in-time compiler's must not fill the evidence."""
-_MOST_SIGNALS: Final = 8
-"""Of one kind, of one process: a timer's must not fill the evidence."""
 
 
 def _noted(step: Step) -> bool:
@@ -139,7 +134,7 @@ def _pidfd_getfd(step: Step) -> bool:
 
 def _signals(place: int, process: Callable[[Step], int | None]) -> Handler:
     def handle(step: Step) -> bool:
-        if step.word(0) == b"0" or step.word(place) in _HARMLESS_SIGNALS or step.errno in {"ESRCH", "EBADF"}:
+        if step.word(0) == b"0" or step.word(place) in HARMLESS_SIGNALS or step.errno in {"ESRCH", "EBADF"}:
             return True  # The process's own group, a question, or nobody.
         pid = process(step)
         if pid is None:
@@ -158,37 +153,6 @@ def _looks_after(step: Step, pid: int) -> bool:
     # A process group bears the number of the process that leads it.
     target: LiveProcess | None = step.out.table.latest.get(abs(pid))
     return target is not None and target.descends_from(step.process)
-
-
-def delivered(item: Signal, process: LiveProcess, out: Output) -> None:
-    """A signal that reached a process of the package."""
-    signals = process.noted.signals
-    told = signals.get(item.name, 0)
-    if told == _MOST_SIGNALS or item.name.encode() in _HARMLESS_SIGNALS:
-        return
-    signals[item.name] = told + 1
-    code = _CODE.search(item.raw)
-    out.events.append(
-        ProcessSignal(
-            ts=item.ts,
-            phase=out.phase_at(item.ts),
-            pid=process.pid,
-            source=Source(out.source, item.line),
-            signal=item.name,
-            sender=_sender(item.raw, process, out),
-            code="" if code is None else decoded(code[1]),
-        )
-    )
-
-
-def _sender(raw: bytes, process: LiveProcess, out: Output) -> int:
-    match = _SENDER.search(raw)
-    if match is None:
-        return 0
-    if match[2] is not None or not process.nested:
-        return max(int(match[2] or match[1]), 0)
-    sender = out.table.inner.get(int(match[1]))
-    return 0 if sender is None else sender.pid
 
 
 HANDLERS: Final[dict[str, Handler]] = {

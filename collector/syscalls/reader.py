@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left, bisect_right
 from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from collector.events import KernelCall, NetworkConnect, ProcessExit, ProcessStart, Source
+from collector.events import NetworkConnect, ProcessStart, Source
 from collector.strace import Call, Exit, Item, Note, Signal, Unparsed, parse
-from collector.syscalls import descriptors, files, forks, kernel, network, opens, privileges, programs
+from collector.syscalls import descriptors, files, forks, kernel, network, opens, privileges, programs, remarks
 from collector.syscalls.forks import FORKS
-from collector.syscalls.paths import decoded
 from collector.syscalls.step import Handler, Output, Step, cut
 from collector.syscalls.trace import Trace, TraceCounts
 
@@ -43,7 +41,6 @@ _FORK_TAKES: Final = 30.0
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
 
 _IN_ORDER: Final = attrgetter("ts", "source")
-_REFUSED_CALL: Final = re.compile(rb"si_syscall=(?:__NR_)?([0-9A-Za-z_]+)")
 
 
 def read_trace(
@@ -155,41 +152,17 @@ class _Reader:
                 return self._fork(Step(item, process, self._out))
             self._call(item, process)
         elif isinstance(item, Exit):
-            self._exit(item)
+            remarks.ended(item, self._out)
         elif isinstance(item, Note) and item.kind == "abi":
-            self._foreign_interface(item, process)
+            if remarks.is_native(item):
+                self._foreign.discard(item.pid)
+            else:
+                self._foreign.add(item.pid)
+            if process.ours:
+                remarks.switched(item, process, self._out)
         elif process.ours and isinstance(item, Signal):
-            self._signal(item, process)
+            remarks.delivered(item, process, self._out)
         return None
-
-    def _signal(self, item: Signal, process: LiveProcess) -> None:
-        if item.name == "SIGSYS" and b"=SYS_SECCOMP" in item.raw:
-            # The pod's filter refused a call, perhaps one that is not traced.
-            refused = _REFUSED_CALL.search(item.raw)
-            self._remarked(item, process, decoded(refused[1]) if refused else "seccomp", decoded(item.raw), "SIGSYS")
-        else:
-            kernel.delivered(item, process, self._out)
-
-    def _foreign_interface(self, item: Note, process: LiveProcess) -> None:
-        if "64 bit" in item.text:
-            self._foreign.discard(item.pid)
-        else:
-            self._foreign.add(item.pid)
-        if process.ours:
-            self._remarked(item, process, "abi", item.text)
-
-    def _remarked(self, item: Note | Signal, process: LiveProcess, call: str, text: str, errno: str = "") -> None:
-        self._out.events.append(
-            KernelCall(
-                ts=item.ts,
-                phase=self._out.phase_at(item.ts),
-                pid=process.pid,
-                source=Source(self._out.source, item.line),
-                errno=errno,
-                call=call,
-                args=text,
-            )
-        )
 
     def _call(self, call: Call, process: LiveProcess) -> None:
         step = Step(call, process, self._out)
@@ -224,20 +197,6 @@ class _Reader:
             _HANDLERS[step.call.name](step)
         elif step.call.name == "unshare" and b"CLONE_NEWPID" in step.word(0) and step.succeeded:
             step.process.nests_children = True
-
-    def _exit(self, item: Exit) -> None:
-        process = self._table.end(item.pid, item.ts, item.code, item.signal)
-        if process is not None and process.ours:
-            self._out.events.append(
-                ProcessExit(
-                    ts=item.ts,
-                    phase=self._out.phase_at(item.ts),
-                    pid=process.pid,
-                    source=Source(self._out.source, item.line),
-                    code=item.code,
-                    signal=item.signal,
-                )
-            )
 
     def _fork(self, step: Step) -> int | None:
         """A new process or thread; returns its id when known."""
