@@ -20,7 +20,7 @@ from sandbox.config.environment import variables
 from sandbox.redis_server.layout import redis_conf
 
 ROOT = Path(__file__).parents[2]
-UNITS = sorted((ROOT / "images/systemd").iterdir())
+UNITS = sorted((ROOT / "images/systemd").glob("*.*"))
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
 SERVICE = ROOT / "images/service"
 KNOWN = {variable.name for variable in variables()} | {"FUMEHOOD_CACHE", "FUMEHOOD_CONFIG"}
@@ -62,6 +62,21 @@ def test_the_unit_starts_a_command_with_settings_that_there_are(unit: Path) -> N
     assert not set(re.findall(r"^Documentation=file:///opt/fumehood/(.+)$", text, re.MULTILINE)) - {
         str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")
     }
+
+
+def test_commands_are_given_with_the_settings_of_the_units() -> None:
+    program = ROOT / "images/systemd/fumehood"
+    assert program.stat().st_mode & 0o111
+    subprocess.run(["sh", "-n", program], check=True)
+    text = program.read_text()
+    unit = (ROOT / "images/systemd/fumehood.service").read_text()
+    [user] = re.findall(r"^User=(.+)$", unit, re.MULTILINE)
+    assert f"--uid={user} " in text
+    for setting in re.findall(r"^(EnvironmentFile=.+|UMask=.+)$", unit, re.MULTILINE):
+        assert f"--property={setting} " in text
+    for variable in re.findall(r"\bFUMEHOOD_[A-Z_]+=\S+", unit):
+        assert f"--setenv={variable} " in text
+    assert text.endswith(f'{COMMAND} "$@"\n')
 
 
 def test_containers_start_commands_with_settings_that_there_are() -> None:
