@@ -215,4 +215,11 @@ def _fault(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in _MACHINE:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; {_MACHINE[error.errno]}"
+    # Only who has asked a database can meet its errors; --help does without the library.
+    database = sys.modules.get("sqlalchemy.exc")
+    if database is not None and isinstance(error, database.DBAPIError):
+        from sandbox.database.faults import passes, told
+
+        advice = "try again" if passes(error) else "`fumehood config check` looks at it"
+        return f"the database does not do what it was asked for ({told(error)}); {advice}"
     return f"internal error ({type(error).__name__}); this is a bug: report what `fumehood -v ...` says"

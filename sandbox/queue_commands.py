@@ -62,7 +62,7 @@ def status(configuration: Configuration, form: Format) -> int:
                 page.text(f"{depths[lane].queued} waiting"),
                 page.text(f"{depths[lane].running} running"),
                 page.text(_age(depths[lane].oldest, now)),
-                page.text(f"paused: {paused[lane]}" if lane in paused else ""),
+                page.text(paused.get(lane, "")),
             ]
             for lane in LANES
         ],
@@ -83,10 +83,15 @@ def list_submissions(
     configuration: Configuration, lane: Lane | None, state: State | None, limit: int, form: Format
 ) -> int:
     """Print submissions, the latest first."""
-    found = search.search(prepare(configuration), search.Filter(lane=lane, state=state), None, limit)
+    found = search.search(prepare(configuration), search.Filter(lane=lane, state=state), None, limit + 1)
+    more, found = len(found) > limit, found[:limit]
+    if more:
+        say(f"there are more than these {limit}: see --limit, --lane and --state")
     if form == "json":
         write([as_json(found)])
         return 0
+    if not found:
+        say("no submission is like that" if lane or state else "nothing was submitted yet: fumehood submit PACKAGE")
     page = Page(Console(highlight=False))
     page.rows(
         [
@@ -137,23 +142,24 @@ def cancel(configuration: Configuration, identifiers: Sequence[str], reason: str
     """Cancel submissions."""
     engine, connection = prepare(configuration), connect_if_any(configuration)
     said = f"cancelled by {user()}" + (f": {reason}" if reason else "")
-    for identifier in identifiers:
-        before = _found(configuration, identifier)
-        row = control.cancel(engine, identifier, said, time.time()) or before
+    for before in [_found(configuration, identifier) for identifier in identifiers]:
+        row = control.cancel(engine, before.id, said, time.time()) or before
         if before.state == "queued" and connection is not None:
             forget(connection, before.lane, before.id, before.attempt + 1)
-        say(f"{row.id}: {'is asked to end' if row.state == 'running' else row.state}")
+        over = f"nothing to cancel, it is {row.state}" if before.state in FINAL else row.state
+        say(f"{row.id}: {'is asked to end' if row.state == 'running' else over}")
     return 0
 
 
 def retry(configuration: Configuration, identifiers: Sequence[str]) -> int:
     """Queue again what has ended without a result."""
     engine, connection = prepare(configuration), connect_if_any(configuration)
-    for identifier in identifiers:
-        before = _found(configuration, identifier)
+    found = [_found(configuration, identifier) for identifier in identifiers]
+    for before in found:
         if before.state not in FINAL - {"done"}:
             raise UsageError(f"{before.id} is {before.state}; only dead, failed and cancelled submissions are retried")
-        row = control.retry(engine, identifier, configuration.queue.attempts, time.time()) or before
+    for before in found:
+        row = control.retry(engine, before.id, configuration.queue.attempts, time.time()) or before
         say(f"{row.id}: {row.state}")
         hand_over(connection, row)
     return 0

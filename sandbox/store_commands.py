@@ -90,7 +90,8 @@ def label_runs(  # noqa: PLR0913 - the options of the command
             if not done:
                 what = f"run {run[:40]!a} has no label {label!a}" if remove else f"there is no run {run[:40]!a}"
                 raise UsageError(f"{what}; nothing was changed, and `fumehood store search` lists runs")
-    click.echo(f"{label}: {'taken from' if remove else 'said of'} {len(runs)} runs", err=True)
+    many = f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}"
+    click.echo(f"{label}: {'taken from' if remove else 'said of'} {many}", err=True)
     return 0
 
 

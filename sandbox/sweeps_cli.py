@@ -94,16 +94,21 @@ def list_sweeps(form: Format, sweeps: Path | None, config: Path | None) -> int:
 
 
 @sweep.command()
+@click.option("--offline", is_flag=True, help="Ask no index and read no feed.")
 @_SWEEPS
 @CONFIG
-def check(sweeps: Path | None, config: Path | None) -> int:
-    """Check the file of sweeps: its form, the files that it names, and that workers offer its profiles.
+def check(offline: bool, sweeps: Path | None, config: Path | None) -> int:
+    """Check the file of sweeps: its form, the files that it names, that workers offer its profiles, and its feeds.
+
+    Of each feed the beginning is read, by the same client as in a sweep: so an index without feeds is told now, not at
+    night. Nothing is submitted, and no sweep goes on from there.
 
     Exits with 1 when something that a sweep needs is not there, and with 2 when the file is wrong.
     """
-    from sandbox import sweeps_commands
+    from sandbox.sweep_check_commands import check_sweeps
+    from sandbox.sweeps_commands import Given
 
-    return sweeps_commands.check_sweeps(sweeps_commands.Given(configuration=configured(config), sweeps=sweeps))
+    return check_sweeps(Given(configuration=configured(config), sweeps=sweeps), offline=offline)
 
 
 @sweep.command()

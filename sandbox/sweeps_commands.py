@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -19,7 +18,6 @@ from sqlalchemy.exc import DBAPIError
 from sandbox.config import Configuration
 from sandbox.database.schema import SWEEP_RUNS
 from sandbox.errors import SandboxError, UsageError
-from sandbox.profile import load_profile
 from sandbox.service_commands import prepare
 from sandbox.standard_output import write
 from sandbox.sweeps import rows, schedule
@@ -29,12 +27,11 @@ from sandbox.sweeps.feeds.make import make_feed
 from sandbox.sweeps.load import find_sweeps, load_plans, load_sweeps, pick
 from sandbox.sweeps.plan import Digests
 from sandbox.sweeps.preview import preview
-from sandbox.sweeps.service import no_profile, open_service, request_for, run_one
+from sandbox.sweeps.service import open_service, request_for, run_one
 from sandbox.terminal.page import harmless
-from sandbox.webhooks.receivers import load_receivers, receiver_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
     from sandbox.sweeps.run import Outcome, Service
 
 _FAULT, _INTERRUPTED = 4, 130
-_SHOWN_MOMENTS: Final = 3
 _SETTLING_S: Final = 120.0
 """Ends of the last moments may not be committed yet, and clocks of hosts differ: they are in the next digest."""
 
@@ -106,35 +102,12 @@ def list_sweeps(given: Given) -> int:
         write([msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"])
         return 0
     for it in found:
-        due = "by hand" if it.due is None else f"due {_when(it.due)}"
-        last = f"last {_when(it.last.started)} {it.last.state}" if it.last else "never run"
+        due = "by hand" if it.due is None else f"due {when(it.due)}"
+        last = f"last {when(it.last.started)} {it.last.state}" if it.last else "never run"
         write([f"{it.name:<20} {it.feed:<13} {due:<26} {last}\n".encode()])
         if it.last:
             write([f"{'':<20} {_counted(it.last.counts)}\n".encode()])
     return 0
-
-
-def check_sweeps(given: Given) -> int:
-    """Check the file of sweeps, and what it needs."""
-    plans, wrong = load_plans(given.file()), 0
-    offered = {load_profile(name).name for name in given.configuration.worker.profiles}
-    for name, sweep in plans.sweeps.items():
-        told = list(_lacks(sweep, offered))
-        wrong += len(told)
-        write([f"{name}: {sweep.feed.kind}, {_due(sweep)}\n".encode()])
-        for line in told:
-            write([f"  wrong: {line}\n".encode()])
-    if plans.digest:
-        places = " and ".join(str(place) for place in (plans.digest.place, plans.digest.webhook) if place)
-        write([f"digest: to {places}, {_due(plans.digest)}\n".encode()])
-        if plans.digest.webhook:
-            try:
-                receiver_of(load_receivers(given.configuration.webhooks), plans.digest.webhook)
-            except UsageError as error:
-                wrong += 1
-                write([f"  wrong: {error}\n".encode()])
-    write([f"{given.file()}: {len(plans.sweeps)} sweeps{'' if wrong else ', all well'}\n".encode()])
-    return 1 if wrong else 0
 
 
 def keep_schedule(given: Given) -> int:
@@ -204,21 +177,12 @@ class _Reloaded:
 
 
 def _opened(given: Given) -> AbstractContextManager[Service]:
+
     def tell(text: str) -> None:
         if not given.quiet:
             click.echo(harmless(text), err=True)
 
     return open_service(given.configuration, prepare(given.configuration), os.environ, tell)
-
-
-def _lacks(sweep: Sweep, offered: set[str]) -> Iterator[str]:
-    """What a sweep needs and has not."""
-    if sweep.profile not in offered:
-        yield no_profile(sweep, offered)
-    for key in ("source", "watch"):
-        named = getattr(sweep.feed, key)
-        if named and "://" not in named and not (sweep.directory / named).exists():
-            yield f"there is no {sweep.directory / named}"
 
 
 class _Last(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,11 +235,6 @@ def _listed(engine: Engine, sweep: Sweep, now: float) -> _Listed:
     )
 
 
-def _due(timed: Sweep | Digests) -> str:
-    moments = [_when(moment) for moment in islice(schedule.moments(timed, time.time()), _SHOWN_MOMENTS)]
-    return f"due {', '.join(moments)}" if moments else "by hand"
-
-
 def _because(outcome: Outcome) -> str:
     return f" ({harmless(outcome.reason)})" if outcome.reason else ""
 
@@ -292,5 +251,6 @@ def _counted(counts: Mapping[rows.EntryState, int]) -> str:
     return ", ".join(f"{counts[state]} {words}" for state, words in names.items() if counts.get(state)) or "no packages"
 
 
-def _when(epoch: float) -> str:
+def when(epoch: float) -> str:
+    """An instant for people."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")

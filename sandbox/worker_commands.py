@@ -15,6 +15,7 @@ from sandbox.queue import capacity
 from sandbox.queue.connection import connect
 from sandbox.queue.supervisor import Supervisor
 from sandbox.queue.work import load_profiles
+from sandbox.queue_commands import NO_WORKER
 from sandbox.service_commands import prepare
 from sandbox.standard_output import as_json, say, write
 from sandbox.submissions import workers
@@ -44,12 +45,14 @@ def list_workers(configuration: Configuration, form: Format) -> int:
     if form == "json":
         write([as_json(found)])
         return 0
+    if not found:
+        say(NO_WORKER)
     page = Page(Console(highlight=False))
     page.rows(
         [
             [
                 page.text(row.name),
-                page.text(f"{row.slots} slots"),
+                page.text(f"{row.slots} {'slot' if row.slots == 1 else 'slots'}"),
                 page.text("gone" if now - row.seen >= workers.GONE_S else "drains" if row.draining else "works"),
                 page.text(f"seen {max(0, now - row.seen):.0f} s ago"),
             ]

@@ -37,9 +37,9 @@ def upgrade(engine: Engine) -> None:
     except (OperationalError, DatabaseError) as error:
         shown = engine.url.render_as_string(hide_password=True)
         said = str(error.orig).strip().splitlines()[0] if error.orig and str(error.orig).strip() else "no answer"
-        raise DatabaseUnavailableError(
-            f"the database {shown} cannot be used: {said}; is it running, and the URL right?"
-        ) from error
+        file = engine.dialect.name == "sqlite"
+        hint = "is the path right, and may you write there?" if file else "is it running, and the URL right?"
+        raise DatabaseUnavailableError(f"the database {shown} cannot be used: {said}; {hint}") from error
 
 
 def is_made(engine: Engine) -> bool:

@@ -15,6 +15,12 @@ _LIBRARIES: Final = {"rq.worker": logging.WARNING, "rq.job": logging.WARNING, "a
 """What chatters at `info`: each run is told by our own lines."""
 
 
+def _without_colours(_logger: object, _method: str, event: Any) -> Any:  # noqa: ANN401 - structlog's signature
+    # uvicorn says some things a second time, with escape sequences in it.
+    event.pop("color_message", None)
+    return event
+
+
 def configure(level: int = logging.INFO, *, json: bool | None = None) -> None:
     """Send our logs and those of libraries to standard error.
 
@@ -29,6 +35,7 @@ def configure(level: int = logging.INFO, *, json: bool | None = None) -> None:
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        _without_colours,
     ]
     if json if json is not None else not sys.stderr.isatty():
         last: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

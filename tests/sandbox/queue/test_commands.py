@@ -11,8 +11,10 @@ from click.shell_completion import ShellComplete
 
 from sandbox import tokens
 from sandbox.cli import cli
+from sandbox.commands import guarded
 from sandbox.config import load_configuration
 from sandbox.database import open_database, writing
+from sandbox.errors import UsageError
 from sandbox.health_commands import health
 from sandbox.queue_commands import cancel, retry
 from sandbox.service_commands import prepare
@@ -83,6 +85,30 @@ def test_without_redis_what_waits_is_cancelled_and_retried(
     assert queued
     assert (queued.state, queued.reason) == ("queued", "")
     assert attempts.claim(engine, Attempt(submission=row.id, number=1, owner="here"), queued.changed, 30.0)
+
+
+def test_all_or_none_are_cancelled_and_what_has_ended_stays(
+    alone: Configuration, capfd: pytest.CaptureFixture[str]
+) -> None:
+    row, _ = _submitted(alone, capfd)
+    with pytest.raises(UsageError, match="there is no submission 'nope'"):
+        cancel(alone, [row.id, "nope"], "")
+    assert query.get(open_database(alone.database), row.id) == row
+    cancel(alone, [row.id], "")
+    cancel(alone, [row.id], "")
+    said = capfd.readouterr().err
+    assert said == f"{row.id}: cancelled\n{row.id}: nothing to cancel, it is cancelled\n"
+
+
+def test_a_database_that_breaks_meanwhile_is_no_bug_of_ours(
+    alone: Configuration, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUMEHOOD_DATA", str(alone.data))
+    with writing(prepare(alone)) as connection:
+        connection.exec_driver_sql("DROP TABLE submissions")
+    assert guarded(lambda: cli.main(["queue", "list"], prog_name="fumehood", standalone_mode=False)) == 4
+    said = capfd.readouterr().err
+    assert said.startswith("fumehood: the database does not do what it was asked for (no such table: submissions); ")
 
 
 def _offered(words: list[str], typed: str) -> dict[str, str | None]:

@@ -102,12 +102,35 @@ def test_a_sweep_by_hand(fumehood: Callable[..., Ran], index: SweptIndex) -> Non
     assert "watched: failed (the feed /rss/updates.xml cannot be read" in out
 
 
+def test_a_check_reads_the_beginning_of_each_feed(
+    fumehood: Callable[..., Ran], index: SweptIndex, tmp_path: Path
+) -> None:
+    code, out, _ = fumehood("sweep", "check")
+    assert code == 0
+    assert "  reads: 2 packages at first\n" in out
+    assert "note: 127.0.0.1 has no feed at /rss/updates.xml: the watch-list was polled instead" in out
+    assert out.endswith("2 sweeps, all well\n")
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "sweeps.yaml").write_text("sweeps: {fresh: {feed: {kind: new-projects}}}\n")
+    code, out, _ = fumehood("sweep", "check")
+    assert code == 1
+    assert "  wrong: 127.0.0.1 has no feed at /rss/packages.xml (a mirror may lack it)" in out
+    index.seen.clear()
+    code, out, _ = fumehood("sweep", "check", "--offline")
+    assert (code, index.seen) == (0, [])
+    assert out.endswith("1 sweep, all well; no feed was read\n")
+    index.rss("/rss/packages.xml", "https://index.example/project/one/")
+    code, out, _ = fumehood("sweep", "check")
+    assert code == 0
+    assert "  reads: 1 package at first\n" in out
+
+
 def test_what_is_wrong_is_told_in_a_line(fumehood: Callable[..., Ran], tmp_path: Path) -> None:
     code, _, err = fumehood("sweep", "run", "our")
     assert code == 2
     assert err == "fumehood: there is no sweep 'our'; did you mean 'ours'? (`fumehood sweep list`)\n"
     (tmp_path / "watch.txt").unlink()
-    code, out, _ = fumehood("sweep", "check")
+    code, out, _ = fumehood("sweep", "check", "--offline")
     assert code == 1
     assert f"wrong: there is no {tmp_path}/watch.txt" in out
     assert "digest: to " in out
