@@ -65,6 +65,10 @@ class LaneFullError(SandboxError):
     """Too much waits already: the same request may be taken later."""
 
 
+class KeyReusedError(SandboxError):
+    """An idempotency key came with another request before."""
+
+
 class TokenError(UsageError):
     """A token cannot be made or revoked as asked."""
 

@@ -12,11 +12,11 @@ from sandbox.api.access import Caller
 from sandbox.api.models import Options, SubmissionRequest
 from sandbox.api.problems import ProblemError, not_found
 from sandbox.api.service import Service
-from sandbox.errors import IntakeError, LaneFullError, UsageError, WebhookError
+from sandbox.errors import IntakeError, KeyReusedError, LaneFullError, UsageError, WebhookError
 from sandbox.intake import normalise
 from sandbox.pod.choose import Wanted, check
 from sandbox.submissions import model, query
-from sandbox.submissions.submit import identity, submit
+from sandbox.submissions.submit import submit
 from sandbox.webhooks.receivers import receiver_of
 
 _RETRY_S: Final = 60
@@ -126,16 +126,15 @@ def taken(service: Service, request: model.Request, key: str | None = None) -> m
         key: The sender's idempotency key.
 
     Raises:
-        ProblemError: The lane is full (429), or the key was used for other work (422).
+        ProblemError: The lane is full (429), or the key was used for another request (422).
     """
     request = msgspec.structs.replace(request, idempotency_key=key)
     try:
         made = submit(service.engine, request, service.clock(), _full(service))
     except LaneFullError as error:
         raise _later(HTTPStatus.TOO_MANY_REQUESTS, "lane-full", str(error)) from error
-    if key is not None and made.submission.idempotency_key == key and made.submission.identity != identity(request):
-        detail = "this Idempotency-Key was used for another request; choose a new key for new work"
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", detail)
+    except KeyReusedError as error:
+        raise unprocessable("idempotency-key-reused", error) from error
     # What waits already has its place: another would grow the queue with every repetition, and end a pause early.
     if made.created or made.lifted:
         service.enqueue(made.submission)

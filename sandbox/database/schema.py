@@ -16,7 +16,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 from collector.store.schema import METADATA
@@ -26,6 +25,7 @@ __all__ = [
     "ATTEMPTS",
     "COUNTERS",
     "DELIVERIES",
+    "KEYS",
     "LANES",
     "METADATA",
     "SUBMISSIONS",
@@ -57,7 +57,6 @@ SUBMISSIONS: Final = Table(
     Column("standing", String(64), unique=True, comment="identity, while this row answers for it; else null"),
     # By whom
     Column("submitter", String(128), nullable=False),
-    Column("idempotency_key", String(255)),
     Column("origin", String(26), comment="the submission of which this is a rerun"),
     # How it goes
     Column("attempt", Integer, nullable=False, comment="number of the latest attempt; 0 before the first"),
@@ -75,7 +74,6 @@ SUBMISSIONS: Final = Table(
     Column("verdict", String(16), nullable=False),
     CheckConstraint("lane IN ('escalation', 'manual', 'sweep')", name="lane"),
     CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'dead', 'cancelled')", name="state"),
-    UniqueConstraint("submitter", "idempotency_key"),
     Index(None, "state", "lane", "created", "id"),
     Index(None, "state", "lease_until"),
     Index(None, "created", "id"),
@@ -83,6 +81,19 @@ SUBMISSIONS: Final = Table(
     Index(None, "upload", "changed"),
     Index(None, "sha256", "profile_sha256", "rules_sha256"),
 )
+
+KEYS: Final = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("submitter", String(128), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request", String(64), nullable=False, comment="digest of what was asked for with it"),
+    Column("submission", ForeignKey(SUBMISSIONS.c.id, ondelete="CASCADE"), nullable=False, comment="that answers"),
+    Column("made", Boolean, nullable=False, comment="whether the submission was made for this request"),
+    Column("created", Double, nullable=False),
+    Index(None, "created"),
+)
+"""What was asked for with idempotency keys, and answered; forgotten after some time."""
 
 ATTEMPTS: Final = Table(
     "attempts",

@@ -16,7 +16,7 @@ from sandbox.database.counters import Tally
 from sandbox.errors import PodError
 from sandbox.queue.reconcile import Reconciler
 from sandbox.queue.work import runs_directory
-from sandbox.submissions import workers
+from sandbox.submissions import keys, workers
 
 if TYPE_CHECKING:
     import queue
@@ -76,6 +76,7 @@ class Housekeeping:
             if now - cleared >= _CLEAR_EVERY_S:
                 cleared = now
                 self._guarded(self._clear_up)
+                self._guarded(self._forget_keys)
         self._guarded(self._give_up_ended)
 
     def _guarded(self, duty: Callable[[], None]) -> None:
@@ -105,6 +106,9 @@ class Housekeeping:
             partial.remove_stale(directory)
         if _DOCKER.exists() or self._configuration.worker.pod == "docker":
             self._remove_orphans()
+
+    def _forget_keys(self) -> None:
+        keys.forget(self._engine, time.time())
 
     def _remove_orphans(self) -> None:
         # The docker library is loaded only where there is an engine.

@@ -58,7 +58,6 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     standing: str | None
     submitter: str
-    idempotency_key: str | None
     origin: str | None
     attempt: int
     budget: int
@@ -82,3 +81,5 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     """False when an earlier submission answers for it."""
     lifted: bool = False
     """The earlier one was moved to the more urgent lane of this request."""
+    ours: bool = False
+    """It was made for this request: now, or when the request came with the same idempotency key before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from sandbox.database.schema import DELIVERIES, SUBMISSIONS
 from sandbox.submissions import identifiers
@@ -15,17 +15,36 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+_UNDER_WAY: Final = ("waiting", "pending")
 _MOST: Final = 64
 """Of those who wait for one submission; further ones learn its end by asking."""
 
 
 def subscribe(connection: Connection, submission: str, url: str, now: float) -> None:
-    """Have a URL told the end of a submission, at once if that has come already. Nothing for an empty URL."""
+    """Have a URL told the end of a submission, once, and at once if that has come already. Nothing for an empty URL.
+
+    Who was told already is not told again; who could not be told is tried again, from the beginning.
+    """
     if not url:
         return
-    state = connection.execute(select(SUBMISSIONS.c.state).where(SUBMISSIONS.c.id == submission)).scalar_one()
-    waiting = _waiting(connection, submission)
-    if url in waiting or len(waiting) >= _MOST:
+    # Held, so that no end comes in between that would not see what is added here, and nobody else adds the same.
+    here = select(SUBMISSIONS.c.state).where(SUBMISSIONS.c.id == submission).with_for_update()
+    state = connection.execute(here).scalar_one()
+    table = DELIVERIES.c
+    latest = connection.execute(
+        select(table.id, table.state)
+        .where(table.submission == submission, table.url == url)
+        .order_by(table.created.desc(), table.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if latest and (latest.state in _UNDER_WAY or (latest.state == "delivered" and state in FINAL)):
+        return
+    if latest and state in FINAL:
+        anew = {"state": "pending", "event": f"submission.{state}", "attempts": 0, "due": now, "ended": None}
+        connection.execute(update(DELIVERIES).where(table.id == latest.id).values(**anew))
+        return
+    under_way = (table.submission == submission, table.state.in_(_UNDER_WAY))
+    if connection.execute(select(func.count()).select_from(DELIVERIES).where(*under_way)).scalar_one() >= _MOST:
         return
     _add(connection, submission, [url], now)
     if state in FINAL:

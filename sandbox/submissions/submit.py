@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sandbox.database import writing
 from sandbox.database.schema import SUBMISSIONS
 from sandbox.errors import LaneFullError
-from sandbox.submissions import identifiers, outbox
+from sandbox.submissions import identifiers, keys, outbox
 from sandbox.submissions.model import LANES, Submission, Submitted
 from sandbox.submissions.query import read
 
@@ -55,6 +55,7 @@ def submit(engine: Engine, request: Request, now: float, full: Mapping[Lane, int
 
     Raises:
         LaneFullError: Too many wait in the lane already.
+        KeyReusedError: The request's idempotency key came with another request before.
     """
     for _ in range(_TRIES - 1):
         try:
@@ -67,24 +68,27 @@ def submit(engine: Engine, request: Request, now: float, full: Mapping[Lane, int
 def _submit(engine: Engine, request: Request, now: float, full: Mapping[Lane, int]) -> Submitted:
     same = identity(request)
     with writing(engine) as connection:
-        if request.idempotency_key is not None:
-            repeated = _find(
-                connection,
-                SUBMISSIONS.c.submitter == request.submitter,
-                SUBMISSIONS.c.idempotency_key == request.idempotency_key,
-            )
+        known = keys.known(connection, request, now)
+        if known:
+            repeated = _find(connection, SUBMISSIONS.c.id == known.submission)
             if repeated:
-                return Submitted(submission=repeated, created=False)
-        if not request.force:
-            earlier = _find(connection, SUBMISSIONS.c.standing == same)
-            if earlier:
-                outbox.subscribe(connection, earlier.id, request.webhook, now)
-                return _lifted(connection, earlier, request.lane, now)
-        _check_room(connection, request.lane, full)
-        row = _row(request, same, now)
-        connection.execute(insert(SUBMISSIONS), row)
-        outbox.subscribe(connection, str(row["id"]), request.webhook, now)
-        return Submitted(submission=msgspec.convert(row, Submission), created=True)
+                return Submitted(submission=repeated, created=False, ours=known.made)
+        made = _answered(connection, request, same, now, full)
+        keys.note(connection, request, made, now)
+        return made
+
+
+def _answered(connection: Connection, request: Request, same: str, now: float, full: Mapping[Lane, int]) -> Submitted:
+    if not request.force:
+        earlier = _find(connection, SUBMISSIONS.c.standing == same)
+        if earlier:
+            outbox.subscribe(connection, earlier.id, request.webhook, now)
+            return _lifted(connection, earlier, request.lane, now)
+    _check_room(connection, request.lane, full)
+    row = _row(request, same, now)
+    connection.execute(insert(SUBMISSIONS), row)
+    outbox.subscribe(connection, str(row["id"]), request.webhook, now)
+    return Submitted(submission=msgspec.convert(row, Submission), created=True, ours=True)
 
 
 def _find(connection: Connection, *conditions: ColumnElement[bool]) -> Submission | None:
@@ -135,7 +139,6 @@ def _row(request: Request, same: str, now: float) -> dict[str, object]:
         # A forced run answers for its work once it is done, not before.
         "standing": None if request.force else same,
         "submitter": request.submitter,
-        "idempotency_key": request.idempotency_key,
         "origin": request.origin,
         "attempt": 0,
         "budget": request.budget,

@@ -212,13 +212,12 @@ class _Sweeping:
                 if self._over():
                     return None
                 continue
-            ours = made.submission.idempotency_key == key
-            if ours:
+            if made.ours:
                 self._submitted += 1
                 self._service.announce(made.submission)
             return Settled(
-                state="submitted" if ours else "existing",
-                reason="" if ours else "an earlier submission is or was for the same work",
+                state="submitted" if made.ours else "existing",
+                reason="" if made.ours else "an earlier submission is or was for the same work",
                 release=made.submission.package,
                 submission=made.submission.id,
             )

@@ -57,6 +57,12 @@ def test_an_idempotency_key_makes_a_request_one(api: Offered) -> None:
         other = client.post("/submissions", json={"purl": "pkg:pypi/other"}, headers=key)
         assert other.status_code == 422
         assert other.json()["type"] == "urn:fumehood:problem:idempotency-key-reused"
+        # Also where an earlier submission answered.
+        known = {"Idempotency-Key": "k-2"}
+        first = client.post("/submissions", json={"purl": "pkg:pypi/other"}).json()
+        again = client.post("/submissions", json={"purl": "pkg:pypi/other"}, headers=known).json()
+        assert (again["id"], again["new"]) == (first["id"], False)
+        assert client.post("/submissions", json=THING, headers=known).status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from sandbox.database import open_database, upgrade, writing
 from sandbox.database.schema import ATTEMPTS
-from sandbox.errors import LaneFullError
-from sandbox.submissions import attempts, control
+from sandbox.errors import KeyReusedError, LaneFullError
+from sandbox.submissions import attempts, control, keys
 from sandbox.submissions.attempts import Attempt, Result
 from sandbox.submissions.model import Request
 from sandbox.submissions.query import depths, get, same_artefact
@@ -105,6 +105,43 @@ def test_a_repeated_idempotency_key_gives_the_same_answer(engine: Engine) -> Non
     first = submit(engine, keyed, NOW)
     assert submit(engine, keyed, NOW + 1).submission.id == first.submission.id
     assert submit(engine, msgspec.structs.replace(keyed, submitter="another"), NOW + 1).created
+
+
+def test_a_key_stands_for_its_request_whoever_made_the_submission(engine: Engine) -> None:
+    other = msgspec.structs.replace(REQUEST, package="pkg:pypi/other")
+    first = submit(engine, REQUEST, NOW).submission
+    keyed = msgspec.structs.replace(REQUEST, submitter="scanner", idempotency_key="k1")
+    deduplicated = submit(engine, keyed, NOW + 1)
+    assert (deduplicated.submission.id, deduplicated.created, deduplicated.ours) == (first.id, False, False)
+    for changed in ({"package": "pkg:pypi/other"}, {"force": True}, {"lane": "sweep"}, {"webhook": "https://x.test/"}):
+        with pytest.raises(KeyReusedError, match="choose a new key"):
+            submit(engine, msgspec.structs.replace(keyed, **changed), NOW + 2)
+    # Rules and profiles may be others by the time that somebody asks again, and what answered may have failed.
+    control.cancel(engine, first.id, "", NOW + 3)
+    renewed = msgspec.structs.replace(keyed, rules_sha256="c" * 64, profile_sha256="d" * 64)
+    assert submit(engine, renewed, NOW + 4).submission.id == first.id
+    made = msgspec.structs.replace(other, submitter="scanner", idempotency_key="k2")
+    assert [submit(engine, made, NOW + 5).ours, submit(engine, made, NOW + 6).ours] == [True, True]
+
+
+def test_keys_are_forgotten_in_time(engine: Engine) -> None:
+    keyed = msgspec.structs.replace(REQUEST, submitter="scanner", idempotency_key="k1", force=True)
+    first = submit(engine, keyed, NOW).submission.id
+    assert submit(engine, keyed, NOW + keys.KEPT_S).submission.id == first
+    late = NOW + keys.KEPT_S + 1
+    second = submit(engine, keyed, late)
+    assert second.created
+    assert submit(engine, keyed, late + 1).submission.id == second.submission.id
+    assert keys.forget(engine, late) == 0
+    assert keys.forget(engine, late + keys.KEPT_S + 1) == 1
+
+
+def test_one_of_many_with_the_same_key_makes_the_submission(engine: Engine) -> None:
+    keyed = msgspec.structs.replace(REQUEST, submitter="scanner", idempotency_key="k1", force=True)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: submit(engine, keyed, NOW), range(8)))
+    assert sum(it.created for it in made) == 1
+    assert len({it.submission.id for it in made}) == 1
 
 
 def test_a_full_lane_refuses(engine: Engine) -> None:

@@ -8,10 +8,12 @@ import hmac
 import http.server
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from sandbox.config import WebhookReceiver
 from sandbox.database import open_database, upgrade, writing
@@ -244,6 +246,56 @@ def test_a_dead_one_is_told_and_so_is_what_a_retry_comes_to(engine: Engine, hook
     assert [(row.state, row.event) for row in _rows(engine)] == [("pending", "submission.dead")]
     control.retry(engine, attempt.submission, 1, NOW + 1)
     assert sorted(row.state for row in _rows(engine)) == ["pending", "waiting"]
+
+
+def test_a_repeat_tells_nobody_twice(engine: Engine, hook: Hook, receivers: tuple[Receiver, ...]) -> None:
+    clock = Clock()
+    deliverer = Deliverer(engine, receivers, clock)
+    attempt = _claimed(engine, _request(hook.url))
+    submit(engine, _request(hook.url), NOW + 1)
+    assert _finish(engine, attempt, Result(state="done", run="r1", verdict="clean"))
+    submit(engine, _request(hook.url), NOW + 10)
+    clock.now += 20
+    assert asyncio.run(deliverer.step()) == 1
+    submit(engine, _request(hook.url), NOW + 30)
+    assert [(row.state, row.attempts) for row in _rows(engine)] == [("delivered", 1)]
+    # Another one is told at once, and once.
+    for at in (40, 41):
+        submit(engine, _request(f"{hook.url}/other"), NOW + at)
+    assert [row.state for row in _rows(engine)] == ["delivered", "pending"]
+
+
+def test_an_end_that_comes_meanwhile_is_told(engine: Engine, hook: Hook) -> None:
+    request = _request("")
+    attempt = _claimed(engine, request)
+    with ThreadPoolExecutor(1) as pool:
+        with writing(engine) as connection:
+            assert attempts.finish(connection, attempt, Result(state="done", run="r1", verdict="clean"), NOW + 9)
+            asked = pool.submit(submit, engine, msgspec.structs.replace(request, webhook=hook.url), NOW + 9)
+            while engine.dialect.name == "postgresql" and not (asked.done() or _somebody_waits(engine)):
+                pass
+        asked.result()
+    assert [(row.state, row.event) for row in _rows(engine)] == [("pending", "submission.done")]
+
+
+def _somebody_waits(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return bool(connection.exec_driver_sql(waiting).scalar_one())
+
+
+def test_a_repeat_of_who_could_not_be_told_has_it_tried_again(engine: Engine, hook: Hook) -> None:
+    attempt = _claimed(engine, _request(hook.url))
+    assert _finish(engine, attempt, Result(state="done", run="r1", verdict="clean"))
+    with writing(engine) as connection:
+        given_up = {"state": "failed", "attempts": TRIES, "ended": NOW + 20, "reason": "the answer was 500"}
+        connection.execute(update(DELIVERIES).values(given_up))
+    submit(engine, _request(hook.url), NOW + 30)
+    assert [(row.state, row.attempts, row.due, row.event) for row in _rows(engine)] == [
+        ("pending", 0, NOW + 30, "submission.done")
+    ]
 
 
 def test_two_processes_make_one_delivery(engine: Engine, hook: Hook, receivers: tuple[Receiver, ...]) -> None:

@@ -135,7 +135,6 @@ def upgrade() -> None:
             comment="identity, while this row answers for it; else null",
         ),
         sa.Column("submitter", sa.String(length=128), nullable=False),
-        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
         sa.Column("origin", sa.String(length=26), nullable=True, comment="the submission of which this is a rerun"),
         sa.Column("attempt", sa.Integer(), nullable=False, comment="number of the latest attempt; 0 before the first"),
         sa.Column("budget", sa.Integer(), nullable=False, comment="how many attempts there may be"),
@@ -155,7 +154,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_submissions")),
         sa.UniqueConstraint("standing", name=op.f("uq_submissions_standing")),
-        sa.UniqueConstraint("submitter", "idempotency_key", name=op.f("uq_submissions_submitter_idempotency_key")),
     )
     with op.batch_alter_table("submissions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_submissions_created_id"), ["created", "id"], unique=False)
@@ -301,6 +299,22 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run"], ["runs.run"], name=op.f("fk_findings_run"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run", "position", name=op.f("pk_findings")),
     )
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("submitter", sa.String(length=128), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("request", sa.String(length=64), nullable=False, comment="digest of what was asked for with it"),
+        sa.Column("submission", sa.String(length=26), nullable=False, comment="that answers"),
+        sa.Column("made", sa.Boolean(), nullable=False, comment="whether the submission was made for this request"),
+        sa.Column("created", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["submission"], ["submissions.id"], name=op.f("fk_idempotency_keys_submission"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("submitter", "key", name=op.f("pk_idempotency_keys")),
+    )
+    with op.batch_alter_table("idempotency_keys", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_idempotency_keys_created"), ["created"], unique=False)
+
     op.create_table(
         "sweep_entries",
         sa.Column("id", sa.Integer(), nullable=False, comment="in the order in which the feed named them"),
