@@ -30,7 +30,7 @@ from collector.events import (
 )
 from collector.origins import Origins
 from collector.ownership import Ownership
-from collector.places import is_misled
+from collector.places import Places
 from collector.standing import BACKEND, DEPENDENCY, INSTALLER, TARGET, UNKNOWN_DEPENDENCY, Standing
 from collector.syscalls.programs import MAX_ARGUMENTS
 
@@ -69,6 +69,7 @@ class Attribution:
         """Take the processes, for parents whose fork was not seen, and the manifest, for commands and paths."""
         self._processes = processes
         self._home = manifest.home
+        self._places = Places(manifest.home)
         self._venv = f"{manifest.home}/.venv"
         self._interpreter = frozenset({self._home, self._venv, f"{self._venv}/bin", f"{self._venv}/pyvenv.cfg"})
         self._interpreters = (f"{self._venv}/bin/python", f"{self._venv}/lib64")
@@ -115,7 +116,7 @@ class Attribution:
         if not self._tampered and not event.errno and self._tampers(event):
             # By whomever: what a pip unpacks, the package has chosen.
             self._tampered = True
-        if actor == INSTALLER and is_misled(event, self._home):
+        if actor == INSTALLER and self._places.is_misled(event):
             actor = standing.below
         if actor == INSTALLER and standing.is_dependencies_pip:
             self._files.unpacked(event)
@@ -129,11 +130,10 @@ class Attribution:
             known = standing if event.errno else standing.having_read(self._files.owner(event.path))
             self._set(event.pid, event.ts, known)
             return known.actor
-        checked = self._checked(standing, event)
-        if checked is not standing:
-            self._set(event.pid, event.ts, checked)
-            return checked.actor
-        return standing.below if is_misled(event, self._home) else INSTALLER
+        if not event.errno and event.path.endswith(_MODULES) and not self._may_load(event):
+            self._set(event.pid, event.ts, standing._replace(code="package"))
+            return standing.below
+        return standing.below if self._places.is_misled(event) else INSTALLER
 
     def _set(self, pid: int, ts: float, standing: Standing) -> None:
         before = self._standings.get(pid)
@@ -245,9 +245,11 @@ class Attribution:
             if len(wrote) < _MOST_WROTE:
                 wrote.add(event.path)
             return standing
-        if event.path.startswith(_FIXED) or event.path in self._wrote.get(event.pid, ()):
-            return standing
-        return standing._replace(code="package")
+        return standing if self._may_load(event) else standing._replace(code="package")
+
+    def _may_load(self, event: FileRead) -> bool:
+        """Whether a module that an installer's process opens is the image's, or one that it wrote itself."""
+        return event.path.startswith(_FIXED) or event.path in self._wrote.get(event.pid, ())
 
     def _intruded(self, event: ProcessAccess, by: Standing) -> None:
         """Another process's memory was reached: what it does from now on may be the intruder's doing."""

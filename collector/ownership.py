@@ -70,6 +70,8 @@ class Ownership:
             event: The event, by anyone but the pip that installs the dependencies.
             by: For whom it was done: `target`, or a dependency.
         """
+        if self._lost:
+            return
         if type(event) is FileWrite:
             if event.errno in _DONE:
                 self._take(event.path, by)
@@ -85,7 +87,9 @@ class Ownership:
             self.changed(event, UNKNOWN_DEPENDENCY)
             return
         self._take(event.path, UNKNOWN_DEPENDENCY)
-        if not self._lost and event.path.startswith(self._environment):
+        if self._lost:
+            return
+        if event.path.startswith(self._environment):
             self._unpacked.add(event.path)
         if isinstance(event, FileRename):
             self._files.pop(event.old, None)
@@ -94,20 +98,25 @@ class Ownership:
     def _take(self, path: str, by: str) -> None:
         self._changes += 1
         if (len(self._files) >= _MOST and path not in self._files) or not path.startswith("/"):
-            self._lost = True
-        else:
+            self._lose()
+        elif not self._lost:
             self._files[path] = _Owned(by, self._changes)
+
+    def _lose(self) -> None:
+        self._lost = True
+        for known in (self._files, self._named, self._unpacked):
+            known.clear()
 
     def _name(self, event: FileRename | FileLink, by: str) -> None:
         symbolic = isinstance(event, FileLink) and event.symbolic
         # An opened file bears its true name. Here stands what the call was given, which may lead through a link.
         if not symbolic and (self._linked or event.path.startswith(("/proc/", f"{self._environment}lib64/"))):
-            self._lost = True
+            self._lose()
         self._linked = self._linked or symbolic
         self._take(event.path, by)
         if len(self._named) >= _MOST:
-            self._lost = True
-        else:
+            self._lose()
+        elif not self._lost:
             self._named[event.path] = _Owned(by, self._changes)
         if isinstance(event, FileRename):
             self._files.pop(event.old, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from collector.events import FileDelete, FileLink, FileMode, FileRead, FileRename, FileWrite
@@ -15,30 +14,25 @@ _HOME_WRITES: Final = (".venv/", ".cache/pip/")
 _HOME_READS: Final = (*_HOME_WRITES, ".config/pip/", ".pip/", ".netrc", ".local/", ".pydistutils.cfg")
 
 
-def is_misled(event: AnyEvent, home: str) -> bool:
-    """Whether an event of the installer's process is the doing of whose files it handles.
+class Places:
+    """Where an installer has business, in one home directory."""
 
-    A symbolic link or a line of `pip.conf` makes pip write a package's content to a place that the package chose, or
-    read a secret. pip has no reason of its own to be there.
+    def __init__(self, home: str) -> None:
+        """Take the home directory of the run."""
+        self._home = f"{home}/"
+        self._reads = tuple(f"{home}/{name}" for name in _HOME_READS)
+        self._writes = (*_WRITES, *(f"{home}/{name}" for name in _HOME_WRITES))
 
-    Args:
-        event: An event of the installer's process.
-        home: Home directory of the run.
-    """
-    if type(event) is FileRead:
-        return event.path.startswith(f"{home}/") and not event.path.startswith(_below(home, _HOME_READS))
-    if type(event) is FileRename:
-        return not (event.path.startswith(_writable(home)) and event.old.startswith(_writable(home)))
-    return isinstance(event, FileWrite | FileDelete | FileLink | FileMode) and not event.path.startswith(
-        _writable(home)
-    )
+    def is_misled(self, event: AnyEvent) -> bool:
+        """Whether an event of the installer's process is the doing of whose files it handles.
 
-
-@lru_cache(8)
-def _writable(home: str) -> tuple[str, ...]:
-    return (*_WRITES, *_below(home, _HOME_WRITES))
-
-
-@lru_cache(8)
-def _below(home: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{home}/{name}" for name in names)
+        A symbolic link or a line of `pip.conf` makes pip write a package's content to a place that the package chose,
+        or read a secret. pip has no reason of its own to be there.
+        """
+        if type(event) is FileRead:
+            return event.path.startswith(self._home) and not event.path.startswith(self._reads)
+        if type(event) is FileRename:
+            return not (event.path.startswith(self._writes) and event.old.startswith(self._writes))
+        if isinstance(event, FileWrite | FileDelete | FileLink | FileMode):
+            return not event.path.startswith(self._writes)
+        return False

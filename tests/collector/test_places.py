@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collector.events import AnyEvent, FileRead, FileRename, FileWrite, NetworkConnect
-from collector.places import is_misled
+from collector.places import Places
 
 HOME = "/home/dev"
 
@@ -26,4 +26,4 @@ HOME = "/home/dev"
     ],
 )
 def test_places(event: AnyEvent, misled: bool) -> None:
-    assert is_misled(event, HOME) is misled
+    assert Places(HOME).is_misled(event) is misled
