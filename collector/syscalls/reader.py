@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -12,6 +11,7 @@ from collector.events import NetworkConnect, ProcessStart, Source
 from collector.strace import Call, Exit, Item, Note, Signal, Unparsed, parse
 from collector.syscalls import descriptors, files, forks, kernel, network, opens, privileges, programs, remarks
 from collector.syscalls.forks import FORKS
+from collector.syscalls.parentage import Parentage
 from collector.syscalls.step import Handler, Output, Step, cut
 from collector.syscalls.trace import Trace, TraceCounts
 
@@ -35,9 +35,6 @@ _NOTHING: Final = object()
 """What a call means that leads to nothing (`Step.idle`)."""
 _MOST_WAITING: Final = 1 << 15
 """Items that may wait for a fork to return; a fork takes milliseconds."""
-_MOST_FORKING: Final = 1 << 12
-_FORK_TAKES: Final = 30.0
-"""Seconds after which no child of a fork is seen for the first time, however busy the machine."""
 _WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
 
 _IN_ORDER: Final = attrgetter("ts", "source")
@@ -85,7 +82,7 @@ class _Reader:
         """Items of threads whose fork has not been seen to return yet."""
         self._waiting = 0
         """How many there are."""
-        self._forking: list[tuple[LiveProcess, Call]] = []
+        self._parentage = Parentage()
         """Forks whose child is unknown: never returned, or returned a pid nobody translated."""
         self._connects: list[NetworkConnect] = []
         self._foreign: set[int] = set()
@@ -152,6 +149,7 @@ class _Reader:
                 return self._fork(Step(item, process, self._out))
             self._call(item, process)
         elif isinstance(item, Exit):
+            self._parentage.ended(item.pid, item.ts)
             remarks.ended(item, self._out)
         elif isinstance(item, Note) and item.kind == "abi":
             if remarks.is_native(item):
@@ -218,11 +216,10 @@ class _Reader:
         if child is None and not process.nested:
             child = call.result
         if child is None:
-            # Beyond so many it could not be told anyway whose child a process is.
-            if len(self._forking) < _MOST_FORKING:
-                self._forking.append((process, call))
+            if self._parentage.forked(process, call, flags):
                 process.may_go_on = True
             return None
+        self._parentage.born(child, call)
         self._born(child, call, process, flags)
         return child
 
@@ -268,7 +265,7 @@ class _Reader:
 
     def finish(self) -> Trace:
         """The trace as a whole, once every item was fed."""
-        self._forking.sort(key=_when_forked)
+        self._parentage.complete()
         for tid in tuple(self._held):
             items = self._held.pop(tid, None)
             if items is not None:
@@ -288,12 +285,8 @@ class _Reader:
     def _settle(self, tid: int, items: list[_Threaded]) -> None:
         """Finds a home for a thread whose fork was never seen to return."""
         began = items[0].ts
-        # Forks of long ago whose process was killed in them have no child.
-        first = bisect_left(self._forking, began - _FORK_TAKES, key=_when_forked)
-        if bisect_right(self._forking, began, key=_when_forked) == first + 1:
-            # No other fork was under way, so it is this one's child.
-            process, call = self._forking.pop(first)
-            self._born(tid, call, process, forks.flags_of(Step(call, process, self._out)) or b"")
+        if (fork := self._parentage.fork_of(tid, began)) is not None:
+            self._born(tid, fork.call, fork.process, fork.flags)
         elif any(isinstance(item, Call) for item in items):
             self._orphans += 1
             # Better blamed on the package than lost.
@@ -301,10 +294,6 @@ class _Reader:
         else:
             return
         self._drain(deque(items))
-
-
-def _when_forked(fork: tuple[LiveProcess, Call]) -> float:
-    return fork[1].ts
 
 
 def _harmless(step: Step) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from collector.events import ProcessExec, Source
 from collector.live_processes import ProcessTableBuilder
 from tests.collector.lines import POD, ROOT, SOURCE, START, call, read, told
@@ -186,11 +188,61 @@ def test_of_two_possible_origins_none_is_guessed() -> None:
             call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 30 in strace's PID NS */"),
             call(20, 2, "clone(child_stack=NULL, flags=SIGCHLD <unfinished ...>"),
             call(30, 3, "vfork( <unfinished ...>"),
-            call(21, 4, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
+            call(31, 4, f'openat({CWD}, "a", O_RDONLY) = 3</home/dev/a>'),
         ]
     )
-    assert [(row["kind"], row["pid"]) for row in told(trace.events)] == [("process.start", 30), ("file.read", 21)]
+    assert [(row["kind"], row["pid"]) for row in told(trace.events)] == [("process.start", 30), ("file.read", 31)]
     assert trace.orphans == 1
+
+
+SIGNALLED = "+++ killed by SIGKILL +++"
+
+
+@pytest.mark.parametrize(
+    ("lines", "parent"),
+    [
+        # The thread that forks has the higher number, so that it was made later.
+        ([(20, 2, "vfork( <unfinished ...>"), (30, 3, "vfork( <unfinished ...>"), (25, 5, "setsid() = 1")], 20),
+        # 40 was made when 30 had ended already, and 41 after it.
+        (
+            [
+                (30, 2, "vfork( <unfinished ...>"),
+                (30, 3, SIGNALLED),
+                (20, 4, "clone(child_stack=NULL, flags=SIGCHLD) = 4 /* 40 in strace's PID NS */"),
+                (40, 5, "vfork( <unfinished ...>"),
+                (41, 6, "setsid() = 1"),
+            ],
+            40,
+        ),
+        # Two threads of one process fork in the same way.
+        (
+            [
+                (30, 2, "clone(child_stack=0x7f, flags=CLONE_VM|CLONE_THREAD) = 31 /* 31 in strace's PID NS */"),
+                (30, 3, "vfork( <unfinished ...>"),
+                (31, 4, "vfork( <unfinished ...>"),
+                (32, 5, "setsid() = 1"),
+            ],
+            30,
+        ),
+        # The same, but one of them makes a thread.
+        (
+            [
+                (30, 2, "clone(child_stack=0x7f, flags=CLONE_VM|CLONE_THREAD) = 31 /* 31 in strace's PID NS */"),
+                (30, 3, "clone(child_stack=0x7f, flags=CLONE_VM|CLONE_THREAD <unfinished ...>"),
+                (31, 4, "vfork( <unfinished ...>"),
+                (32, 5, "setsid() = 1"),
+            ],
+            None,
+        ),
+    ],
+)
+def test_numbers_tell_whose_child_a_process_is(lines: list[tuple[int, int, str]], parent: int | None) -> None:
+    """The kernel gives them out in ascending order."""
+    begun = call(20, 1, "clone(child_stack=NULL, flags=SIGCHLD) = 3 /* 30 in strace's PID NS */")
+    trace = read([begun, *(call(*line) for line in lines)])
+    last = lines[-1][0]
+    found = [row.get("parent") for row in told(trace.events) if (row["kind"], row["pid"]) == ("process.start", last)]
+    assert (found, trace.orphans) == (([], 1) if parent is None else ([parent], 0))
 
 
 def test_a_pid_of_another_namespace_is_never_taken_for_the_tracers() -> None:
