@@ -51,11 +51,11 @@ def main() -> None:
     given = parser.parse_args()
     results: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as directory:
-        for kind, engine in _engines(Path(directory)):
+        for kind, engine in engines(Path(directory)):
             upgrade(engine)
             invented = Invented()
             for runs in sorted(given.runs):
-                _fill(engine, invented, runs)
+                fill(engine, invented, runs)
                 for name, p95 in _measured(engine, invented, given.times):
                     results.setdefault(name, []).append(f"{p95:.1f}")
                     print(f"{kind} {runs:>7} {name}: {p95:.1f} ms", file=sys.stderr)
@@ -65,7 +65,7 @@ def main() -> None:
         print(f"| {name} | {' | '.join(figures)} |")
 
 
-def _engines(directory: Path) -> Iterator[tuple[str, Engine]]:
+def engines(directory: Path) -> Iterator[tuple[str, Engine]]:
     engine = open_database(f"sqlite:///{directory / 'fumehood.sqlite'}")
     yield "SQLite", engine
     engine.dispose()
@@ -79,7 +79,7 @@ def _engines(directory: Path) -> Iterator[tuple[str, Engine]]:
         server.remove()
 
 
-def _fill(engine: Engine, invented: Invented, runs: int) -> None:
+def fill(engine: Engine, invented: Invented, runs: int) -> None:
     """Add runs, each with its submission, until there are so many."""
     while invented.made < runs:
         several = [invented.run() for _ in range(min(_AT_ONCE, runs - invented.made))]
