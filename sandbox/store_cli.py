@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
@@ -141,6 +141,40 @@ def label(label: str, runs: tuple[str, ...], note: str, author: str, remove: boo
     from sandbox.store_commands import label_runs
 
     return label_runs(configured(config), label, runs, note=note, author=author, remove=remove)
+
+
+@store.group()
+def labels() -> None:
+    """Keep labels outside the database: they are in no evidence, so that a rebuild alone cannot bring them back."""
+
+
+@labels.command("export")
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File; else standard output.")
+@CONFIG
+def export_labels(output: Path | None, config: Path | None) -> int:
+    """Write all labels of all runs as JSON lines: run, label, note, author, and when it was said.
+
+    \b
+    Example, each night beside the backup of the evidence:
+      fumehood store labels export -o /backup/labels.jsonl
+    """
+    from sandbox.label_commands import export_labels
+
+    return export_labels(configured(config), output)
+
+
+@labels.command("import")
+@click.argument("file", type=click.File("rb"))
+@CONFIG
+def import_labels(file: IO[bytes], config: Path | None) -> int:
+    """Put the labels of FILE back, which `fumehood store labels export` wrote (- for standard input).
+
+    A label that the run has already stays if it was said then or later. Runs need not be there yet: before or after
+    `fumehood store rebuild`, the outcome is the same.
+    """
+    from sandbox.label_commands import import_labels
+
+    return import_labels(configured(config), file)
 
 
 @store.command()

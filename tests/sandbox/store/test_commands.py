@@ -101,6 +101,53 @@ def test_labels_are_said_and_taken_away(command: Command) -> None:
     assert command("search", "--label", "known-good").stdout == ""
 
 
+def test_labels_outlive_the_database(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet, shell = run_of("golden-quiet"), run_of("reverse-shell")
+    command("label", "known-good", quiet, "--note", "looked at it \u2603")
+    command("label", "reported", shell)
+    written = tmp_path / "labels.jsonl"
+    command("labels", "export", "-o", written)
+    assert command("labels", "export").stdout == written.read_text(encoding="utf-8")
+    assert [json.loads(line)["label"] for line in written.read_text().splitlines()] == (
+        ["known-good", "reported"] if quiet < shell else ["reported", "known-good"]
+    )
+    command("label", "known-good", quiet, "--note", "looked again")
+    assert command("labels", "import", written).stderr == "0 labels put, 2 were there already\n"
+    assert "looked again" in command("show", quiet).stdout
+    before = command("search", "--format", "json", "--label", "reported").stdout
+
+    # Before the rows of the runs, and after them.
+    for place, steps in (("one", ("import", "rebuild")), ("two", ("rebuild", "import"))):
+        monkeypatch.setenv("FUMEHOOD_DATABASE", f"sqlite:///{tmp_path / place}.sqlite")
+        for step in steps:
+            if step == "rebuild":
+                command("rebuild", "--jobs", 1)
+            else:
+                assert command("labels", "import", written).stderr == "2 labels put, 0 were there already\n"
+        assert command("search", "--format", "json", "--label", "reported").stdout == before
+        assert "looked at it \u2603" in command("show", quiet).stdout
+        assert "reported" in command("show", shell).stdout
+    monkeypatch.delenv("FUMEHOOD_DATABASE")
+    command("label", "known-good", quiet, "--remove")
+    command("label", "reported", shell, "--remove")
+
+
+def test_what_is_no_export_is_refused_by_its_line(command: Command, tmp_path: Path) -> None:
+    good = '{"run": "0123456789abcdef", "label": "seen", "note": "", "author": "me", "created": 1.0}\n'
+    for bad in (
+        "{}",
+        "\xff",
+        good.replace("seen", "SEEN"),
+        good.replace("0123", "../x"),
+        "[" * 70_000,
+        good + good[:9],
+    ):
+        (tmp_path / "x.jsonl").write_text(good + bad, encoding="latin-1")
+        refused = command("labels", "import", tmp_path / "x.jsonl", code=2)
+        assert "line 2: " in refused.stderr or "line 3: " in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
 def test_evidence_is_exported_verified_and_rebuilt_from(command: Command, tmp_path: Path) -> None:
     run = run_of("reverse-shell")
     command("export", run, "-o", tmp_path / "it.zip")
