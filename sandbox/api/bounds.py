@@ -79,6 +79,7 @@ class Bounds:
             # Nobody is left to be answered.
             _log.info("the sender left", path=scope["path"][:200])
         except Exception as error:
+            # The boundary of a request: whatever it was is our fault, logged, and told as a problem like any other.
             if sender.begun:
                 raise
             await fault(error, sender.request_id)(scope, receive, sender)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collector.verdict import VerdictName
 
 Seconds = Annotated[int, Meta(ge=1, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -116,6 +119,18 @@ class RetentionPlan(Part, frozen=True, kw_only=True):
     most_gb: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     """GiB that all evidence may take; what is clean goes first, then inconclusive, then suspicious, the oldest first,
     and nothing malicious. 0 for no bound."""
+
+    def days(self, verdict: VerdictName) -> int:
+        """Days after which evidence of runs with that verdict may go; 0 for never."""
+        match verdict:
+            case "clean":
+                return self.clean_days
+            case "inconclusive":
+                return self.inconclusive_days
+            case "suspicious":
+                return self.suspicious_days
+            case "malicious":
+                return self.malicious_days
 
 
 class Configuration(Part, frozen=True, kw_only=True):

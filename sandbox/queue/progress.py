@@ -6,23 +6,17 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-from sqlalchemy.exc import DBAPIError
-
+from sandbox.database.beating import Beating
 from sandbox.submissions import attempts
 from sandbox.terminal.progress import QuietProgress
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from sqlalchemy import Engine
 
     from collector.manifest import PhaseStatus
     from sandbox.config import QueuePlan
     from sandbox.submissions.attempts import Attempt
 
-_log = structlog.get_logger(__name__)
 _TEXT: Final = 240
 """Characters of a step or note: they may hold names that a package chose."""
 _AT_MOST_EVERY: Final = 1.0
@@ -78,16 +72,21 @@ class RowProgress(QuietProgress):
             return {"step": self._step, "note": self._note, "phases": [dict(phase) for phase in self._phases]}
 
 
-class Heartbeat:
-    """While entered, prolongs the lease of an attempt from a thread of its own."""
+class Heartbeat(Beating):
+    """While entered, prolongs the lease of an attempt, and writes how far it is."""
 
     def __init__(self, engine: Engine, attempt: Attempt, plan: QueuePlan, progress: RowProgress) -> None:
+        super().__init__(
+            f"the attempt at {attempt.submission}",
+            self._prolong,
+            plan.heartbeat_seconds,
+            news=progress.news,
+            pause_s=_AT_MOST_EVERY,
+        )
         self._engine = engine
         self._attempt = attempt
         self._plan = plan
         self._progress = progress
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.lost = False
         """Another may have the submission now: the lease could not be kept."""
         self.cancelled = False
@@ -97,37 +96,11 @@ class Heartbeat:
         """Whether the run is not wanted any more."""
         return self.lost or self.cancelled
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._progress.news.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            self._progress.news.wait(self._plan.heartbeat_seconds)
-            self._progress.news.clear()
-            if self._over.is_set():
-                return
-            self._beat()
-            self._over.wait(_AT_MOST_EVERY)
-
-    def _beat(self) -> None:
-        try:
-            asked = attempts.beat(
-                self._engine, self._attempt, time.time(), self._plan.lease_seconds, self._progress.told()
-            )
-        except DBAPIError as error:
-            # The lease outlives a short absence of the database, and nobody can take it while that lasts.
-            _log.warning("the database does not answer; the run goes on", error=str(error.orig))
-            return
-        self.lost = self.lost or asked is None
+    def _prolong(self) -> bool:
+        asked = attempts.beat(self._engine, self._attempt, time.time(), self._plan.lease_seconds, self._progress.told())
+        self.lost = asked is None
         self.cancelled = self.cancelled or asked is True
+        return not self.lost
 
 
 def _bounded(text: str) -> str:

@@ -16,6 +16,7 @@ from rq import Queue, Worker
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from sandbox.database.schema import SUBMISSIONS
 from sandbox.queue.enqueue import Hint, push
@@ -69,7 +70,8 @@ class Reconciler:
         now = time.time()
         try:
             lost = self._lose_expired(now)
-        except Exception:
+        except DBAPIError:
+            # Nobody could beat while it was away: the next one that it answers gives them time to.
             self._answering_since = None
             raise
         self.tell(lost)

@@ -91,7 +91,7 @@ def choose(candidates: Sequence[Candidate], plan: RetentionPlan, now: float) -> 
 
 
 def _too_old(candidate: Candidate, plan: RetentionPlan, now: float) -> str:
-    days: int = getattr(plan, f"{candidate.verdict}_days")
+    days = plan.days(candidate.verdict)
     if days and candidate.created < now - days * _DAY_S:
         return f"{candidate.verdict}, and older than {days} days"
     return ""
