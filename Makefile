@@ -13,6 +13,7 @@ STAMPS := $(VENV)/.stamps
 DEMO := build/demo
 FUZZ_RUNS ?= 1000000
 API_EXAMPLES ?= 200
+IMAGE_OPTIONS ?=
 DEMO_PACKAGE ?= pkg:pypi/six
 DEMO_SAMPLE ?= install-exfil-https
 # Tests mostly wait, for sleeps, limits and starting pods: one more process than processors.
@@ -21,7 +22,7 @@ TEST_PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 .PHONY: help
 help: ## Explain the targets (the default)
 	@printf 'Usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: ## Install what is missing: Debian packages, .venv, the base root filesystem
@@ -96,6 +97,11 @@ chaos: ## 1,000 submissions while workers, runs, servers and disks fail: is one 
 chaos: setup
 	@.ci/debian-packages pg_ctlcluster:postgresql redis-server:redis-server
 	@$(BIN)/python -m tests.chaos --submissions 1000
+
+.PHONY: compose-trial
+compose-trial: ## Start compose.yaml, kill and restore its containers: is anything lost? (ten minutes; Docker, Compose 2)
+compose-trial: $(STAMPS)/installed
+	@$(BIN)/python -m tests.containers -- $(IMAGE_OPTIONS)
 
 .PHONY: bench
 bench: ## How fast the collector explains bundles of 10,000 to 1,000,000 lines (about ten minutes)
