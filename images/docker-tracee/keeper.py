@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import dropped
 import files
 import phase
 import processes
+from sandbox.pod import dropped
 
 PLAN = files.CONTROL / "pod.json"
 TICK = 0.05

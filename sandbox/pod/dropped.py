@@ -1,8 +1,9 @@
 """Lists what a package left in its writable places, on the safe side of the pod.
 
 The embedded pod's process 1 runs it, and that of the Docker pod's tracee with the Python of its image: it needs nothing
-but the standard library. The package's processes have ended by then, but every name, link and size is its choice: no
-link is followed, nothing is opened that could block, and everything is bounded, with a count of what was left out.
+but the standard library and `sandbox.pod.places`. The package's processes have ended by then, but every name, link and
+size is its choice: no link is followed, nothing is opened that could block, and everything is bounded, with a count of
+what was left out.
 
 The lines that it writes are the structs of `collector.dropped`; docs/bundle.md says what stands in them.
 """
@@ -20,13 +21,16 @@ import re
 import signal
 import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from sandbox.pod.places import Place, names_in
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from io import FileIO
+    from collections.abc import Mapping
     from typing import BinaryIO
+
+    from sandbox.pod.places import Named
 
 FILE = "dropped.jsonl"
 """What the list is called in the run's directory."""
@@ -49,9 +53,6 @@ MAX_RECORD, MAX_RECORDS = 4 << 20, 16 << 20
 MAX_CLAIMED = 250_000
 """Files taken from all lists; what they name beyond that counts as left."""
 _CHUNK = 1 << 20
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A pipe's reader would wait for a writer.
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket", stat.S_IFCHR: "character", stat.S_IFBLK: "block"}
 
 
@@ -70,10 +71,6 @@ class Plan(NamedTuple):
     and stands in a RECORD is counted as installed."""
 
 
-_Named = tuple[bytes, os.stat_result]
-"""A name in a directory, and what it is."""
-
-
 class _Entry(NamedTuple):
     path: bytes
     """In the tracee."""
@@ -83,53 +80,12 @@ class _Entry(NamedTuple):
     status: os.stat_result
 
 
-class _Place:
-    """A writable directory, entered step by step: no part of a path may be a link."""
-
-    def __init__(self, directory: str) -> None:
-        self._root = os.open(directory, _DIRECTORY)
-        self._device = os.fstat(self._root).st_dev
-
-    def close(self) -> None:
-        os.close(self._root)
-
-    @contextmanager
-    def entered(self, parts: tuple[bytes, ...]) -> Iterator[int]:
-        """Open a directory below; OSError when it is none, or lies on another file system."""
-        descriptor = os.dup(self._root)
-        try:
-            for part in parts:
-                deeper = os.open(part, _DIRECTORY, dir_fd=descriptor)
-                os.close(descriptor)
-                descriptor = deeper
-            if os.fstat(descriptor).st_dev != self._device:
-                raise OSError("another file system")
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def opened(self, parts: tuple[bytes, ...]) -> Iterator[FileIO]:
-        """Open a regular file below for reading."""
-        with self.entered(parts[:-1]) as directory:
-            descriptor = os.open(parts[-1], _FILE, dir_fd=directory)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError("not a regular file")
-            yield file
-
-    def target(self, parts: tuple[bytes, ...]) -> bytes:
-        """What a symbolic link says."""
-        with self.entered(parts[:-1]) as directory:
-            return os.readlink(parts[-1], dir_fd=directory)
-
-
 class Listing:
     """One look at all places."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._places = {os.fsencode(name): _Place(directory) for name, directory in sorted(plan.places.items())}
+        self._places = {os.fsencode(name): Place(directory) for name, directory in sorted(plan.places.items())}
         self._planted = {os.fsencode(path): content for path, content in plan.planted.items()}
         self._links = {os.fsencode(path): os.fsencode(target) for path, target in plan.links.items()}
         self._environment = posixpath.normpath(posixpath.join(plan.site_packages, "../../.."))
@@ -230,13 +186,13 @@ class Listing:
                 size = row[2] if len(row) > 2 else ""  # noqa: PLR2004 - path, digest, size
                 self._claimed[os.fsencode(path)] = int(size) if re.fullmatch("[0-9]{1,15}", size) else -1
 
-    def _placed(self, path: bytes) -> tuple[_Place | None, tuple[bytes, ...]]:
+    def _placed(self, path: bytes) -> tuple[Place | None, tuple[bytes, ...]]:
         for name, place in self._places.items():
             if path.startswith(name + b"/"):
                 return place, tuple(part for part in path[len(name) + 1 :].split(b"/") if part)
         return None, ()
 
-    def _walk(self, name: bytes, place: _Place) -> None:
+    def _walk(self, name: bytes, place: Place) -> None:
         """Take the names of a place, directory by directory."""
         seen = listed = 0
         pending: list[tuple[bytes, ...]] = [()]
@@ -246,7 +202,7 @@ class Listing:
                 self._counts["unlisted"] += 1 + len(pending)
                 return
             try:
-                entries, whole = _names(place, parts, MAX_SEEN - seen)
+                entries, whole = names_in(place, parts, MAX_SEEN - seen)
             except OSError:
                 self._counts["faults"] += 1
                 continue
@@ -271,7 +227,7 @@ class Listing:
                     listed += 1
                     self._entries.append(_Entry(path, name, (*parts, own), status))
 
-    def _fresh(self, above: bytes, entries: list[_Named]) -> list[_Named]:
+    def _fresh(self, above: bytes, entries: list[Named]) -> list[Named]:
         return [named for named in entries if above + named[0] not in self._taken]
 
     def _is_installed(self, path: bytes, status: os.stat_result) -> bool:
@@ -280,17 +236,17 @@ class Listing:
             return False
         return size in (-1, status.st_size)
 
-    def _sources(self, place: _Place, parts: tuple[bytes, ...]) -> frozenset[bytes]:
+    def _sources(self, place: Place, parts: tuple[bytes, ...]) -> frozenset[bytes]:
         """Names of the modules whose bytecode a directory `__pycache__` may hold; none in others."""
         if not parts or parts[-1] != b"__pycache__":
             return frozenset()
         try:
-            entries, _ = _names(place, parts[:-1], MAX_SEEN)
+            entries, _ = names_in(place, parts[:-1], MAX_SEEN)
         except OSError:
             return frozenset()
         return frozenset(own[:-3] for own, status in entries if own.endswith(b".py") and stat.S_ISREG(status.st_mode))
 
-    def _is_cache(self, place: _Place, parts: tuple[bytes, ...], status: os.stat_result) -> bool:
+    def _is_cache(self, place: Place, parts: tuple[bytes, ...], status: os.stat_result) -> bool:
         """Whether a file is what an import leaves: bytecode beside its source."""
         if not parts[-1].endswith(b".pyc") or not stat.S_ISREG(status.st_mode):
             return False
@@ -330,7 +286,7 @@ class Listing:
             "head": base64.b64encode(head[:kept]).decode(),
         }
 
-    def _content(self, place: _Place, entry: _Entry, size: int) -> tuple[bytes, str]:
+    def _content(self, place: Place, entry: _Entry, size: int) -> tuple[bytes, str]:
         """The beginning of a file and its digest; without that when too much has been read already."""
         with place.opened(entry.parts) as file:
             head = file.read(CONTENT)
@@ -344,18 +300,6 @@ class Listing:
                 digest.update(chunk)
                 left -= len(chunk)
             return head, digest.hexdigest()
-
-
-def _names(place: _Place, parts: tuple[bytes, ...], most: int) -> tuple[list[_Named], bool]:
-    """The names in a directory in order, with what they are, and whether these are all."""
-    found: list[_Named] = []
-    with place.entered(parts) as directory, os.scandir(directory) as entries:
-        for entry in entries:
-            if len(found) >= most:
-                return sorted(found, key=lambda pair: pair[0]), False
-            with suppress(FileNotFoundError):
-                found.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False)))
-    return sorted(found, key=lambda pair: pair[0]), True
 
 
 def _text(path: bytes) -> str:

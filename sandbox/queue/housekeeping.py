@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -104,7 +105,9 @@ class Housekeeping:
         directory = runs_directory(self._configuration)
         if directory.is_dir():
             partial.remove_stale(directory)
-        if _DOCKER.exists() or self._configuration.worker.pod == "docker":
+        # A submission may ask for a Docker pod whatever the configuration says.
+        reachable = "DOCKER_HOST" in os.environ or os.access(_DOCKER, os.W_OK)
+        if reachable or self._configuration.worker.pod == "docker":
             self._remove_orphans()
 
     def _forget_keys(self) -> None:

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 import docker.errors
 import msgspec
 
+import sandbox
+from sandbox import pod
 from sandbox.errors import PodError
-from sandbox.pod import dropped
+from sandbox.pod import dropped, places
 from sandbox.pod.docker.engine import explained
 from sandbox.resources import images_directory
 
@@ -137,8 +139,12 @@ def _tracee_files(strace: Path) -> Iterator[tuple[str, _Entry]]:
         yield f"tree/fumehood/{name}", _Entry(mode=0o700, directory=True)
     for path in sorted(folder.glob("*.py")):
         yield f"tree/fumehood/{path.name}", _Entry(path.read_bytes())
-    # What both pods run.
-    yield "tree/fumehood/dropped.py", _Entry(Path(dropped.__file__).read_bytes())
+    for name in ("sandbox", "sandbox/pod"):
+        yield f"tree/fumehood/{name}", _Entry(mode=0o755, directory=True)
+    # What both pods run, where both import it from.
+    for module in (sandbox, pod, dropped, places):
+        path = Path(module.__file__ or "")
+        yield f"tree/fumehood/{path.relative_to(Path(sandbox.__file__ or '').parents[1])}", _Entry(path.read_bytes())
     yield f"tree{TRACER}/strace", _Entry(strace.read_bytes(), mode=0o755)
     for library in _libraries(strace):
         name = "ld.so" if library.name.startswith("ld-") else library.name
