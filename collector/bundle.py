@@ -129,9 +129,13 @@ def _content(path: Path) -> set[str]:
     pending = [""]
     try:
         if not path.exists():
-            raise BundleError(f"{path}: no such directory; give the directory that `fumehood run` named at its end")
+            of_service = "for a run of the service, `fumehood store export RUN` first"
+            raise BundleError(f"{path}: no such directory; give the one that `fumehood run` named last; {of_service}")
         if not path.is_dir():
-            raise BundleError(f"{path}: this is a file; an evidence bundle is a directory with {MANIFEST} in it")
+            unpacked = "; unpack it first" if path.suffix == ".zip" else ""
+            raise BundleError(
+                f"{path}: this is a file; an evidence bundle is a directory with {MANIFEST} in it{unpacked}"
+            )
         # Looked at before all else, as any directory may be given by mistake, and be large.
         if not (path / MANIFEST).is_file():
             advice = "give the directory that `fumehood run` named last"

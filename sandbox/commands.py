@@ -35,7 +35,7 @@ FailOn: TypeAlias = Literal["suspicious", "malicious", "never"]
 
 _CLEAN, _FOUND, _USAGE, _INCONCLUSIVE, _FAULT, _INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-_ELSEWHERE: Final = "set FUMEHOOD_BUNDLES and FUMEHOOD_CACHE to other directories"
+_ELSEWHERE: Final = "set FUMEHOOD_BUNDLES, FUMEHOOD_CACHE or, for the service, FUMEHOOD_DATA to another directory"
 _MACHINE: Final = {
     errno.ENOSPC: f"free some space, or {_ELSEWHERE}",
     errno.EDQUOT: f"free some space, or {_ELSEWHERE}",

@@ -71,6 +71,8 @@ def submit(configuration: Configuration, wish: Wish, *, wait: bool, form: Litera
         say(f"\nno longer waiting; `fumehood queue show {row.id}` says how it goes on, `cancel` ends it")
         return _INTERRUPTED
     write([as_json(ended) if form == "json" else f"{_ended(ended)}\n".encode()])
+    if ended.run and form == "text":
+        say(f"what it did: fumehood store show {ended.run}")
     return _VERDICTS[ended.verdict] if ended.state == "done" else _STATES[ended.state]
 
 

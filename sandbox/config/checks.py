@@ -6,7 +6,6 @@ import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from redis import Redis
@@ -20,17 +19,18 @@ from sandbox.config.environment import PREFIX, variables
 from sandbox.config.model import ConfigurationFile
 from sandbox.config.secrets import redacted
 from sandbox.database import is_current, open_database
-from sandbox.errors import ConfigurationError, SandboxError
+from sandbox.errors import SandboxError
 from sandbox.evidence import open_evidence
 from sandbox.profile import load_profile
 from sandbox.redis_server.layout import known_url
 from sandbox.redis_server.program import find_program
+from sandbox.webhooks.receivers import load_receivers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sandbox.config.load import Effective
-    from sandbox.config.model import Configuration
+    from sandbox.config.model import Configuration, WebhookReceiver
 
 _SQLITE: Final = "sqlite:///"
 _ANSWER_S: Final = 5
@@ -62,7 +62,7 @@ def checks(effective: Effective, environment: Mapping[str, str], *, offline: boo
     for name in configuration.worker.profiles:
         yield _tried("profile", lambda name=name: f"{name} is {load_profile(name).name}")  # type: ignore[misc]
     for receiver in configuration.webhooks:
-        yield _tried("webhook", lambda receiver=receiver: _webhook(receiver.url, receiver.secret_file))  # type: ignore[misc]
+        yield _tried("webhook", lambda receiver=receiver: _webhook(receiver))  # type: ignore[misc]
     if not offline:
         yield _database(configuration)
         yield look_at_redis(configuration)
@@ -97,12 +97,10 @@ def _directory(subject: str, path: Path) -> Check:
     return Check(subject=subject, state="warning" if free < _LITTLE_MB else "ok", says=says)
 
 
-def _webhook(url: str, secret_file: str) -> str:
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise ConfigurationError(f"{url} is not a URL of HTTP")
-    if not Path(secret_file).read_bytes().strip():
-        raise ConfigurationError(f"{secret_file} is empty: it holds the secret that messages are signed with")
-    return f"{redacted(url)}, signed with what {secret_file} holds"
+def _webhook(receiver: WebhookReceiver) -> str:
+    # Read as the server reads it: what passes here is not refused there.
+    load_receivers((receiver,))
+    return f"{redacted(receiver.url)}, signed with what {receiver.secret_file} holds"
 
 
 def _database(configuration: Configuration) -> Check:

@@ -54,6 +54,8 @@ _log = structlog.get_logger(__name__)
 _LOOK_AGAIN_S: Final = 5
 """How often a slot that waits looks at which lanes are paused."""
 _OUT_OF_WORK_S: Final = 1.0
+_REMIND_S: Final = 60
+"""How often a slot that waits for room says so again; a log of its own must not fill the disk."""
 _WORKER_TTL_S: Final = 60
 _MONITOR_S: Final = 10
 _MAINTAIN_S: Final = 60
@@ -92,6 +94,7 @@ class Slot(Worker):
         )
         self._work = work
         self._order = Order(work.configuration.queue.trickle)
+        self._remind = 0.0
         self._handing_back = False
         self._horse_status = 0
         self._longest_s = _BESIDES_PHASES_S + max(
@@ -121,8 +124,11 @@ class Slot(Worker):
         """Where to look, in order; nowhere while the database is away or the disk is full."""
         free, wanted = evidence_room_mb(self._work.configuration), self._work.configuration.worker.free_mb
         if free < wanted:
-            _log.warning("no room for evidence; waiting", free_mb=free, wanted_mb=wanted)
+            if time.monotonic() >= self._remind:
+                _log.warning("no room for evidence; waiting", free_mb=free, wanted_mb=wanted)
+                self._remind = time.monotonic() + _REMIND_S
             return ()
+        self._remind = 0.0
         return self._order.lanes(self._paused())
 
     def _paused(self) -> frozenset[Lane]:

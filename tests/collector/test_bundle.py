@@ -157,6 +157,9 @@ def test_missing_file_and_unsealed(tmp_path: Path) -> None:
     path = write_bundle(tmp_path / "b")
     with pytest.raises(BundleError, match="this is a file"):
         Bundle.open(path / "manifest.json")
+    (tmp_path / "exported.zip").touch()
+    with pytest.raises(BundleError, match="unpack it first"):
+        Bundle.open(tmp_path / "exported.zip")
     (path / "manifest.json").unlink()
     with pytest.raises(BundleError, match="not a sealed bundle"):
         Bundle.open(path)

@@ -119,6 +119,19 @@ def test_what_is_wrong_is_told(fumehood: Callable[..., tuple[int, str]], tmp_pat
     assert "FUMEHOOD_API_PROT means nothing; did you mean 'FUMEHOOD_API_PORT'?" in output
 
 
+def test_a_receiver_is_checked_as_the_server_reads_it(fumehood: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    path, secret = tmp_path / "mine.yaml", tmp_path / "secret"
+    path.write_text(f"webhooks: [{{url: 'https://told.example/hooks', secret_file: {secret}}}]\n")
+    secret.write_text("too short\n")
+    code, output = fumehood("config", "check", "--offline", "--format", "json", "--config", str(path))
+    assert code == 2
+    assert _states(output)["webhook"][0] == "wrong"
+    assert "a secret has 16 to 4096 bytes" in _states(output)["webhook"][1]
+    secret.write_text("as long as it has to be\n")
+    code, output = fumehood("config", "check", "--offline", "--format", "json", "--config", str(path))
+    assert (code, _states(output)["webhook"][0]) == (0, "ok")
+
+
 def test_what_is_shown_is_a_file_that_says_the_same(
     fumehood: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
