@@ -9,6 +9,7 @@ import signal
 import sys
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from weakref import WeakValueDictionary
 
 from sandbox import versions
 from sandbox.errors import EvidenceDamagedError, EvidenceMissingError, SandboxError
@@ -42,6 +43,7 @@ class Reports:
         """Changes with whatever reports depend on beside the evidence."""
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._kept: OrderedDict[tuple[str, Form], bytes] = OrderedDict()
+        self._asked: WeakValueDictionary[tuple[str, Form], asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, run: str, form: Form) -> bytes:
         """The report on a run, by the rules in force.
@@ -52,12 +54,15 @@ class Reports:
             SandboxError: It takes too long, or something else went wrong.
         """
         key = (run, form)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        async with self._room:
-            made = await self._make(run, form)
-        self._kept[key] = made
+        asked = self._asked.setdefault(key, asyncio.Lock())
+        # Whoever asks for the same meanwhile waits for the same.
+        async with asked:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+            async with self._room:
+                made = await self._make(run, form)
+            self._kept[key] = made
         while sum(map(len, self._kept.values())) > _KEPT_BYTES:
             self._kept.popitem(last=False)
         return made

@@ -11,6 +11,7 @@ import msgspec
 from sandbox.api.access import Caller
 from sandbox.api.models import Options, SubmissionRequest
 from sandbox.api.problems import ProblemError, not_found
+from sandbox.api.receive import SPARE
 from sandbox.api.service import Service
 from sandbox.errors import IntakeError, KeyReusedError, LaneFullError, UsageError, WebhookError
 from sandbox.intake import normalise
@@ -20,8 +21,6 @@ from sandbox.submissions.submit import submit
 from sandbox.webhooks.receivers import receiver_of
 
 _RETRY_S: Final = 60
-_SPARE: Final = 64 << 20
-"""Bytes that an upload leaves free on the disk."""
 
 
 def request_for_package(service: Service, caller: Caller, wanted: SubmissionRequest) -> model.Request:
@@ -103,7 +102,7 @@ def check_room(service: Service, lane: model.Lane) -> None:
         raise _later(HTTPStatus.TOO_MANY_REQUESTS, "lane-full", detail)
     uploads = service.configuration.uploads
     uploads.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if shutil.disk_usage(uploads).free < (service.configuration.api.upload_mb << 20) + _SPARE:
+    if shutil.disk_usage(uploads).free < (service.configuration.api.upload_mb << 20) + SPARE:
         detail = "there is no room for uploads on the server; try again later, or tell its administrator"
         raise _later(HTTPStatus.INSUFFICIENT_STORAGE, "disk-full", detail)
 

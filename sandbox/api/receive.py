@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 FIELD: Final = "file"
+SPARE: Final = 64 << 20
+"""Bytes that uploads leave free on the disk, where the database may be too."""
 _WRITE: Final = 1024**2
 """Bytes that are gathered before they are written."""
 _MAX_HEADERS: Final = 8
@@ -129,7 +131,14 @@ class _Form:
         self._parser.write(chunk)
 
     def write(self) -> None:
-        """Write what waits."""
+        """Write what waits.
+
+        Raises:
+            OSError: The disk is full, or would be but for `SPARE`: many at a time may each have seen room for theirs.
+        """
+        disk = os.fstatvfs(self._stream.fileno())
+        if disk.f_bavail * disk.f_frsize < SPARE + len(self._pending):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.digest.update(self._pending)
         self._stream.write(self._pending)
         self._pending.clear()

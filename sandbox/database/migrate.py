@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,9 +55,14 @@ def is_made(engine: Engine) -> bool:
 
 def is_current(engine: Engine) -> bool:
     """Whether the tables are those of this version."""
-    head = ScriptDirectory.from_config(_configuration(None)).get_current_head()
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == head
+        return MigrationContext.configure(connection).get_current_revision() == _newest()
+
+
+@cache
+def _newest() -> str | None:
+    """The revision of this version: it is asked for by whoever asks whether we are ready, and takes reading files."""
+    return ScriptDirectory.from_config(_configuration(None)).get_current_head()
 
 
 def _configuration(connection: Connection | None) -> Config:

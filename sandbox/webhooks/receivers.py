@@ -103,7 +103,8 @@ def _split(url: str) -> SplitResult:
     if parts.port == 0:
         raise ValueError("it names no port")
     # What leads out of a path for some server or other, in whatever writing.
-    if any(part in {".", ".."} for part in parts.path.split("/")) or "%" in parts.path or "//" in parts.path:
+    names = (part.partition(";")[0] for part in parts.path.split("/"))
+    if any(name in {".", ".."} for name in names) or "%" in parts.path or "//" in parts.path:
         raise ValueError("its path holds dots, empty parts or percent signs")
     return parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import zipfile
@@ -15,6 +16,7 @@ from collector.bundle import Bundle
 from collector.report import to_json
 from collector.store import rows
 from sandbox.database import writing
+from sandbox.reporting import Form, Reports
 from sandbox.rules_commands import load_rules
 from tests.sandbox.api.conftest import ON_BOTH
 
@@ -67,6 +69,23 @@ def test_the_report_is_the_collectors_to_the_byte(api: Offered, submission: str,
         assert client.get(f"/submissions/{submission}/report", params={"format": "pdf"}).status_code == 422
     with api.client("analyst") as client:
         assert client.get(f"/runs/{run}/report").content == to_json(report)
+
+
+def test_who_asks_for_the_same_report_meanwhile_waits_for_it(api: Offered, run: str) -> None:
+    made: list[str] = []
+
+    class Counted(Reports):
+        async def _make(self, run: str, form: Form) -> bytes:
+            made.append(form)
+            return await super()._make(run, form)
+
+    async def ask() -> list[bytes]:
+        reports = Counted(api.service.configuration.evidence, api.service.rules_sha256)
+        return await asyncio.gather(*(reports.get(run, form) for form in ("json", "text") for _ in range(8)))
+
+    told = asyncio.run(ask())
+    assert sorted(made) == ["json", "text"]
+    assert len(set(told)) == 2
 
 
 def test_the_evidence_is_the_bundle(api: Offered, submission: str, run: str) -> None:

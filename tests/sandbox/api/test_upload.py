@@ -16,6 +16,7 @@ import psutil
 import pytest
 from sqlalchemy import func, select
 
+from sandbox.api import receive
 from sandbox.database.schema import SUBMISSIONS
 from sandbox.submissions import query
 from tests.sandbox.api.conftest import ON_BOTH
@@ -196,6 +197,15 @@ def test_a_full_lane_and_a_full_disk_are_told_before_a_file_is_kept(
         refused = _send(client, wheel)
         assert (refused.status_code, refused.json()["type"]) == (507, "urn:fumehood:problem:disk-full")
     assert list(configuration.uploads.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_meanwhile_is_told(api: Offered, wheel: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive, "SPARE", 1 << 60)
+    with api.client("submit") as client:
+        refused = _send(client, wheel)
+        assert (refused.status_code, refused.json()["type"]) == (507, "urn:fumehood:problem:disk-full")
+        assert int(refused.headers["retry-after"]) > 0
+    assert _nothing_left(api)
 
 
 def test_ten_gigabytes_are_refused_by_their_announcement(api: Offered) -> None:
