@@ -149,3 +149,30 @@ def test_a_path_too_long_to_be_kept_is_not_understood() -> None:
     opened = call(20, 31, 'openat(AT_FDCWD, "s/id_ed25519", O_RDONLY) = 3')
     assert read(steps[:18]).counts.unparsed == 0
     assert read([*steps, moved, opened]).counts.unparsed > 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "truncate(NULL, 5)",
+        "unlink(0x8)",
+        f"unlinkat({CWD}, 0x8, 0)",
+        'rename(NULL, "/b")',
+        'rename("/a", 0x8)',
+        'link("/a", NULL)',
+        'symlink(NULL, "/b")',
+        'symlink("/a", 0x8)',
+        "chmod(NULL, 0644)",
+        "fchmod(9, 0644)",
+        "chown(NULL, 1, 1)",
+        "fchown(9, 1, 1)",
+        "memfd_create(0x8, 0)",
+        "openat(9, 0x8, O_RDONLY)",
+        "creat(NULL, 0644)",
+        "chdir(0x8)",
+    ],
+)
+def test_what_strace_could_not_read_is_a_loss_only_when_the_call_worked(text: str) -> None:
+    failed = read(call(20, 1, f"{text} = -1 EFAULT (Bad address)"))
+    assert (failed.counts.unparsed, len(failed.events)) == (0, 1)
+    assert read(call(20, 1, f"{text} = 0")).counts.unparsed == 1

@@ -290,3 +290,21 @@ def test_a_fork_through_a_foreign_interface_has_no_child_either() -> None:
         "fork() = 57",
     )
     assert [row["call"] for row in found if row["kind"] == "kernel.call"] == ["abi", "fork", "abi"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0x7ffc",
+        "NULL",
+        '{sa_family=AF_INET, sin_port=0x8, sin_addr=inet_addr("192.0.2.1")}',
+        "{sa_family=AF_INET, sin_port=htons(80), sin_addr=0x8}",
+        "{sa_family=AF_INET, sin_port=htons(x), sin_addr=inet_addr(0x8)}",
+        '{sa_family=AF_INET6, sin6_port=htons(80), inet_pton(AF_INET6, "no address", &sin6_addr)}',
+    ],
+)
+def test_an_address_that_strace_could_not_read_is_a_loss_only_when_the_call_worked(address: str) -> None:
+    for text in (f"connect(3<TCP:[7]>, {address}, 16)", f"bind(3<TCP:[7]>, {address}, 16)"):
+        failed = read(call(20, 1, f"{text} = -1 EFAULT (Bad address)"))
+        assert (failed.counts.unparsed, len(failed.events)) == (0, 1)
+        assert read(call(20, 1, f"{text} = 0")).counts.unparsed == 1
