@@ -113,7 +113,11 @@ def revoke_tokens(configuration: Configuration, identifier_or_name: str) -> int:
 def prepare(configuration: Configuration) -> Engine:
     """The database, with the tables of this version."""
     if configuration.database.startswith("sqlite"):
-        configuration.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            configuration.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            hint = "set FUMEHOOD_DATA, or `data:` of the configuration, to a directory of yours"
+            raise ConfigurationError(f"{configuration.data} cannot be used: {error.strerror}; {hint}") from error
     engine = open_database(configuration.database)
     upgrade(engine)
     return engine

@@ -86,7 +86,10 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _directory(subject: str, path: Path) -> Check:
-    there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    try:
+        there = next((place for place in (path, *path.parents) if place.exists()), Path("/"))
+    except PermissionError as error:
+        return Check(subject=subject, state="unusable", says=f"{path} cannot be looked at: {error.strerror}")
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         return Check(subject=subject, state="unusable", says=f"{path} cannot be written to by this user")
     free = shutil.disk_usage(there).free >> 20
@@ -107,8 +110,10 @@ def _database(configuration: Configuration) -> Check:
     shown = redacted(configuration.database)
     if configuration.database.startswith(_SQLITE):
         path = Path(configuration.database.removeprefix(_SQLITE))
+        found = _directory("database", path.parent)
+        if found.state == "unusable":
+            return msgspec.structs.replace(found, says=f"{shown}: {found.says}")
         if not path.exists():
-            found = _directory("database", path.parent)
             return msgspec.structs.replace(found, says=f"{shown}, made at the first start: {found.says}")
     try:
         engine = open_database(configuration.database)

@@ -162,6 +162,19 @@ def test_health_of_a_machine_where_nothing_runs_fails_and_makes_nothing(
     assert capfd.readouterr().out.count("FAILS") == 4
 
 
+def test_a_directory_that_nobody_may_look_into_is_told_with_what_to_do(
+    alone: Configuration, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A part of the path that is a file stands for it: root, as whom CI runs, may look into every directory.
+    alone.data.write_text("a file")
+    monkeypatch.setenv("FUMEHOOD_DATA", str(alone.data / "below"))
+    assert guarded(lambda: cli.main(["queue", "list"], prog_name="fumehood", standalone_mode=False)) == 2
+    assert capfd.readouterr().err == (
+        f"fumehood: {alone.data / 'below'} cannot be used: Not a directory; "
+        "set FUMEHOOD_DATA, or `data:` of the configuration, to a directory of yours\n"
+    )
+
+
 def test_who_has_a_number_alone_can_submit(
     alone: Configuration, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
