@@ -45,7 +45,13 @@ SUBMISSIONS: Final = Table(
     Column("created", Double, nullable=False),
     Column("changed", Double, nullable=False, comment="last change of state"),
     # What to run
-    Column("package", Text, nullable=False, comment="purl; for an upload its file name"),
+    # Compared byte by byte, as SQLite does, so that the versions of a package are a range of the index.
+    Column(
+        "package",
+        Text().with_variant(Text(collation="C"), "postgresql"),
+        nullable=False,
+        comment="purl; for an upload its file name",
+    ),
     Column("upload", String(64), nullable=False, comment="sha256 of an uploaded artefact; empty for a purl"),
     Column("artefact", String(8), nullable=False, comment="auto, wheel or sdist"),
     Column("profile", Text, nullable=False),
@@ -77,6 +83,11 @@ SUBMISSIONS: Final = Table(
     Index(None, "state", "lane", "created", "id"),
     Index(None, "state", "lease_until"),
     Index(None, "created", "id"),
+    Index(None, "state", "created", "id"),
+    Index(None, "verdict", "created", "id"),
+    Index(None, "submitter", "created", "id"),
+    Index(None, "package", "created", "id"),
+    Index(None, "origin", "created", "id"),
     Index(None, "run"),
     Index(None, "upload", "changed"),
     Index(None, "sha256", "profile_sha256", "rules_sha256"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import desc, or_, select, tuple_
+from sqlalchemy import and_, desc, or_, select, tuple_
 
 from sandbox.database.schema import ATTEMPTS, SUBMISSIONS
 from sandbox.submissions.model import Lane, State, Submission
@@ -14,7 +14,7 @@ from sandbox.submissions.query import read
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sqlalchemy import ColumnElement, Engine
+    from sqlalchemy import ColumnElement, Engine, Select
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,15 +56,17 @@ def search(engine: Engine, wanted: Filter, after: tuple[float, str] | None, limi
         after: Instant and id of the last one that was seen already; `None` for the beginning.
         limit: How many at most.
     """
+    with engine.connect() as connection:
+        return [read(row) for row in connection.execute(statement(wanted, after, limit)).mappings()]
+
+
+def statement(wanted: Filter, after: tuple[float, str] | None, limit: int) -> Select[Any]:
+    """What `search` asks the database."""
     table = SUBMISSIONS.c
     conditions = _conditions(wanted)
     if after is not None:
         conditions.append(tuple_(table.created, table.id) < tuple_(*after))
-    with engine.connect() as connection:
-        rows = connection.execute(
-            select(SUBMISSIONS).where(*conditions).order_by(desc(table.created), desc(table.id)).limit(limit)
-        ).mappings()
-        return [read(row) for row in rows]
+    return select(SUBMISSIONS).where(*conditions).order_by(desc(table.created), desc(table.id)).limit(limit)
 
 
 def of(engine: Engine, identifiers: Iterable[str]) -> dict[str, Submission]:
@@ -89,7 +91,8 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     equal = ("state", "lane", "verdict", "submitter", "origin")
     conditions = [table[name] == value for name in equal if (value := getattr(wanted, name)) is not None]
     if wanted.package is not None:
-        versions = table.package.startswith(f"{wanted.package}@", autoescape=True)
+        # What begins with `PACKAGE@` is a range of the index, up to the character after the `@`.
+        versions = and_(table.package >= f"{wanted.package}@", table.package < f"{wanted.package}A")
         conditions.append(or_(table.package == wanted.package, versions))
     if wanted.sha256 is not None:
         conditions.append(or_(table.sha256 == wanted.sha256, table.upload == wanted.sha256))

@@ -148,7 +148,9 @@ def _requests(client: httpx2.Client, invented: Invented) -> dict[str, Callable[[
         "submit, known": lambda: submit(f"pkg:pypi/known-{chance.randrange(_KNOWN)}@1.0"),
         "status": lambda: client.get(f"/submissions/{invented.some_submission(chance)}"),
         "list submissions, newest page": lambda: client.get("/submissions"),
+        "list submissions, done": lambda: client.get("/submissions", params={"state": "done"}),
         "list submissions, dead": lambda: client.get("/submissions", params={"state": "dead"}),
+        "list submissions, malicious": lambda: client.get("/submissions", params={"verdict": "malicious"}),
         "list submissions, of a package": lambda: client.get(
             "/submissions", params={"package": invented.some_package(chance)}
         ),

@@ -115,7 +115,12 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
         sa.Column("changed", sa.Double(), nullable=False, comment="last change of state"),
-        sa.Column("package", sa.Text(), nullable=False, comment="purl; for an upload its file name"),
+        sa.Column(
+            "package",
+            sa.Text().with_variant(sa.Text(collation="C"), "postgresql"),
+            nullable=False,
+            comment="purl; for an upload its file name",
+        ),
         sa.Column(
             "upload", sa.String(length=64), nullable=False, comment="sha256 of an uploaded artefact; empty for a purl"
         ),
@@ -157,17 +162,28 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("submissions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_submissions_created_id"), ["created", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_submissions_origin_created_id"), ["origin", "created", "id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_submissions_package_created_id"), ["package", "created", "id"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_submissions_run"), ["run"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_submissions_sha256_profile_sha256_rules_sha256"),
             ["sha256", "profile_sha256", "rules_sha256"],
             unique=False,
         )
+        batch_op.create_index(batch_op.f("ix_submissions_state_created_id"), ["state", "created", "id"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_submissions_state_lane_created_id"), ["state", "lane", "created", "id"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_submissions_state_lease_until"), ["state", "lease_until"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_submissions_submitter_created_id"), ["submitter", "created", "id"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_submissions_upload_changed"), ["upload", "changed"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_submissions_verdict_created_id"), ["verdict", "created", "id"], unique=False
+        )
 
     op.create_table(
         "sweep_runs",
