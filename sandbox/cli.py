@@ -243,6 +243,7 @@ def replay(
     \b
     Examples:
       fumehood replay --rules ./my-rules ~/.local/share/fumehood/bundles
+      fumehood replay --rules ./my-rules ~/.local/share/fumehood/evidence    what the service keeps
       fumehood replay --rules new --against old BUNDLE --format json
       fumehood replay --sigma ./sigma/rules/linux BUNDLES
     """

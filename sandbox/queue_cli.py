@@ -21,7 +21,7 @@ _LANES = ("escalation", "manual", "sweep")
 _FORMAT = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
-_LANE = click.argument("lane", type=click.Choice(_LANES))
+_LANE = click.argument("lane", type=click.Choice(_LANES), metavar="LANE")
 _ID = click.argument("submission", metavar="ID", shell_complete=offered.submissions())
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _SAME, _CHANGED, _UNREAD = 0, 1, 3
 SCHEMA: Final = "fumehood.replay/1"
+_SHAPES: Final = (f"*/{MANIFEST}", f"*/*/bundle/{MANIFEST}")
+"""Where bundles lie in a directory of them: as `fumehood run` leaves them, and as the service keeps its evidence."""
 
 
 class Unread(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +108,7 @@ def replay_bundles(  # noqa: PLR0913 - one for each option
 def _expanded(bundles: Sequence[Path]) -> Iterator[Path]:
     """Take each directory that is no bundle for a directory of bundles."""
     for path in bundles:
-        inside = sorted(found.parent for found in path.glob(f"*/{MANIFEST}")) if path.is_dir() else []
+        inside = sorted(found.parent for shape in _SHAPES for found in path.glob(shape)) if path.is_dir() else []
         if inside and not (path / MANIFEST).exists():
             yield from inside
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, TypeAlias
 
@@ -30,7 +29,9 @@ _SUPPRESSIONS = click.option(
 
 
 def _you() -> str:
-    return os.environ.get("LOGNAME") or os.environ.get("USER") or ""
+    from sandbox.queue_commands import user
+
+    return user()
 
 
 @click.group()

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from sandbox.cli import cli
 from sandbox.commands import guarded
+from sandbox.evidence.directory import DirectoryStore
 from tests.collector.bundles import HOME, make_package, write_bundle
 from tests.collector.sigma.sigmas import ID, OTHER_ID, RULE
 from tests.collector.traces import COMMANDS, Strace, real_phases
@@ -162,6 +163,18 @@ def test_rules_that_do_not_load_are_told_before_any_bundle_is_read(bundles: Path
     ran = Replay("--rules", broken, bundles)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("fumehood: read.yml:")
+
+
+def test_a_directory_of_evidence_stands_for_the_runs_in_it(tmp_path: Path, bundles: Path, old: Path) -> None:
+    store = DirectoryStore(tmp_path / "evidence")
+    make_bundle(bundles, "other", "/etc/hosts")
+    runs = ["aa00000000000001", "aa00000000000002", "bb00000000000003"]
+    for run, path in zip(runs, sorted(bundles.iterdir()), strict=True):
+        manifest = json.loads((path / "manifest.json").read_text())
+        (path / "manifest.json").write_text(json.dumps(manifest | {"run": run}))
+        store.put(path)
+    ran = Replay("--rules", old, "--against", old, tmp_path / "evidence")
+    assert (ran.code, ran.out) == (0, "3 bundles, 0 judged differently\n")
 
 
 def test_a_directory_without_bundles(tmp_path: Path, old: Path) -> None:

@@ -15,6 +15,7 @@ import structlog
 from sandbox.cli import cli
 from sandbox.commands import guarded
 from sandbox.errors import UsageError
+from sandbox.queue_commands import user
 from sandbox.store_commands import moment
 
 if TYPE_CHECKING:
@@ -92,10 +93,14 @@ def test_a_run_is_shown_and_its_indicators_cannot_be_followed(command: Command) 
     assert {"kind": "url", "value": "http://beacon.test/alive"} in told["indicators"]
 
 
-def test_labels_are_said_and_taken_away(command: Command) -> None:
+def test_labels_are_said_and_taken_away(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of("golden-quiet")
     command("label", "known-good", run, "--note", "looked at it")
     assert "me, " in command("show", run).stdout
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    command("label", "known-good", run)
+    assert f"{user()}, " in command("show", run).stdout
     assert run in command("search", "--label", "known-good").stdout
     command("label", "known-good", run, "--remove")
     assert command("search", "--label", "known-good").stdout == ""
