@@ -33,7 +33,7 @@ Exit codes:
   1  with --wait: the verdict is suspicious or malicious
   2  wrong usage, or with --wait: the package cannot be run
   3  with --wait: inconclusive
-  4  fumehood's own fault, or with --wait: given up or cancelled
+  4  not taken: the lane is full, or something is missing on this machine; with --wait: given up or cancelled
 """
 )
 @click.argument("package", shell_complete=completion_of.packages)

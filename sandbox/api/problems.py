@@ -193,9 +193,13 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - likewise
-    usual = HTTPStatus(error.status_code).name.lower().replace("_", "-")
-    kind = error.kind if isinstance(error, ProblemError) else usual
-    return answer(error.status_code, kind, str(error.detail), _id(request), headers=error.headers)
+    kind, detail = HTTPStatus(error.status_code).name.lower().replace("_", "-"), str(error.detail)
+    if isinstance(error, ProblemError):
+        kind = error.kind
+    elif error.status_code == HTTPStatus.NOT_FOUND:
+        # The router's own: it knows no such path.
+        detail = "nothing is at this path; /api/v1/openapi.json describes what there is"
+    return answer(error.status_code, kind, detail, _id(request), headers=error.headers)
 
 
 def _unavailable(request: Request, error: Exception) -> Response:

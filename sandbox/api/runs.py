@@ -123,7 +123,7 @@ async def evidence_of_submission(submission: SubmissionId, service: ServiceNeede
 
 @ROUTER.put("/runs/{run}/labels/{label}", responses=documented(HTTPStatus.NOT_FOUND))
 def put_label(run: OfRun, label: OfLabel, service: ServiceNeeded, caller: Analyst, said: Note | None = None) -> Label:
-    """Label a run, or change the label's note. Runs labelled `known-good` are what rarity is measured by."""
+    """Label a run, or replace its note, by none without a body. `known-good` runs are what rarity is measured by."""
     given = labels.Label(label=label, note=said.note if said else "", author=caller.name, created=service.clock())
     with writing(service.engine) as connection:
         there = labels.put_label(connection, run, given)

@@ -108,6 +108,8 @@ def perform(work: Work, row: Submission, attempt: Attempt) -> None:
         except Exception as error:  # noqa: BLE001 - the job boundary: whatever went wrong, the submission is not lost
             _give_up(work, attempt, _reason(error), error)
             return
+        # Nothing is at work any more.
+        progress.step("")
         result = msgspec.structs.replace(result, progress=progress.told())
         _commit(work, attempt, made, result)
 

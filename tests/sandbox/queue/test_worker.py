@@ -154,7 +154,7 @@ def test_one_host_dies_and_another_finishes_its_work(service: Service) -> None:
     kill_all(dying)
     service.start_worker()
     row = service.ended(first)
-    assert row.state == "done"
+    assert (row.state, row.progress["step"]) == ("done", "")
     rows = attempts_of(service.engine, first)
     assert [attempt.outcome for attempt in rows] == ["lost", "done"]
     assert rows[0].owner == owner != rows[1].owner
