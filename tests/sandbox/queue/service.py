@@ -67,7 +67,9 @@ class Service:
         module = (building.zip_entry(f"{name}.py"), b"import threading\nthreading.Event().wait(600)\n")
         return building.wheel(path, *([module] if waits else []), metadata=metadata, info=f"{name}-1.0.dist-info")
 
-    def submit(self, lane: Lane = "manual", *, waits: bool = False, profile: str = "pypi") -> str:
+    def submit(
+        self, lane: Lane = "manual", *, waits: bool = False, profile: str = "pypi", pod: str = "bubblewrap"
+    ) -> str:
         """Commit a new package without queueing it; its id."""
         name, sha256 = keep_upload(str(self.wheel(waits=waits)), "auto", self.configuration.uploads)
         request = Request(
@@ -77,6 +79,7 @@ class Service:
             profile_sha256=self._profile.sha256,
             rules_sha256="0" * 64,
             lane=lane,
+            pod=pod,
             budget=self.configuration.queue.attempts,
         )
         return submit(self.engine, request, time.time()).submission.id
