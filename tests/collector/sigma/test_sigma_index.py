@@ -131,7 +131,7 @@ def lines(draw: st.DrawFn) -> str:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(selections(), min_size=1, max_size=6), st.lists(lines(), min_size=1, max_size=8))
 def test_the_index_changes_no_answer(made: list[Selection], text: list[str]) -> None:
     # Twice: the second time much is remembered, and programs have changed.
