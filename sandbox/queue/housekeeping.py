@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -12,9 +10,8 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
 from sandbox import partial
-from sandbox.database import writing
-from sandbox.database.counters import Tally
 from sandbox.errors import PodError
+from sandbox.queue.orphans import engine_may_answer, remove_orphans
 from sandbox.queue.reconcile import Reconciler
 from sandbox.queue.work import runs_directory
 from sandbox.submissions import keys, workers
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 _CLEAR_EVERY_S: Final = 60.0
 _LOOK_S: Final = 0.5
-_DOCKER: Final = Path("/var/run/docker.sock")
 
 
 class Housekeeping:
@@ -106,26 +102,8 @@ class Housekeeping:
         if directory.is_dir():
             partial.remove_stale(directory)
         # A submission may ask for a Docker pod whatever the configuration says.
-        reachable = "DOCKER_HOST" in os.environ or os.access(_DOCKER, os.W_OK)
-        if reachable or self._configuration.worker.pod == "docker":
-            self._remove_orphans()
+        if engine_may_answer() or self._configuration.worker.pod == "docker":
+            remove_orphans(self._engine)
 
     def _forget_keys(self) -> None:
         keys.forget(self._engine, time.time())
-
-    def _remove_orphans(self) -> None:
-        # The docker library is loaded only where there is an engine.
-        from sandbox.pod.docker import engine  # noqa: PLC0415
-        from sandbox.pod.docker.labels import remove_orphans  # noqa: PLC0415
-
-        client = engine.connect()
-        try:
-            removed = remove_orphans(client).containers
-        finally:
-            client.close()
-        if removed:
-            _log.warning("orphaned containers were removed", containers=removed)
-            tally = Tally()
-            tally.add("orphan_pods_total", len(removed))
-            with writing(self._engine) as connection:
-                tally.write(connection)

@@ -21,11 +21,12 @@ from collector.store.rows import rows
 from sandbox.database import writing
 from sandbox.database.counters import Tally
 from sandbox.database.faults import passes, told
-from sandbox.errors import IntakeError, SandboxError, UnavailableError
+from sandbox.errors import IntakeError, PodError, SandboxError, UnavailableError
 from sandbox.observability.measures import measure
 from sandbox.partial import PartialDirectory
 from sandbox.pod import outcome
 from sandbox.pod.choose import Wanted
+from sandbox.queue.orphans import engine_may_answer, remove_orphans
 from sandbox.queue.progress import Heartbeat, RowProgress
 from sandbox.queue.work import runs_directory
 from sandbox.run import Asked, Job, run
@@ -125,6 +126,10 @@ def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbea
         pod=Wanted(pod=row.pod, runtime=row.runtime),
     )
     asked = Asked(to_stop=heartbeat.asks_to_stop, about=lambda artefact: _look_again(work, row, profile, artefact))
+    if row.pod != "bubblewrap" and engine_may_answer():
+        # A Docker pod removes them too when it starts, but counts none. What the engine refuses, the pod will tell.
+        with suppress(PodError, DBAPIError):
+            remove_orphans(work.engine)
     with _scratch(work) as settings:
         bundle = Bundle.open(run(job, settings, progress, lambda: None, asked))
         _check_whole(bundle, heartbeat)

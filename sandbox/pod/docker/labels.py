@@ -111,29 +111,28 @@ def remove_orphans(client: DockerClient) -> Removed:
         if not is_orphan(entry["Labels"].get(WORKER, ""), str(entry.get("State", "")), float(entry.get("Created", 0))):
             continue
         name = ", ".join(str(name).lstrip("/") for name in entry["Names"])
-        why = _try_to_remove(client, str(entry["Id"])) if time.monotonic() < until else "others took too long"
+        why = ""
+        try:
+            if time.monotonic() > until:
+                why = "others took too long"
+            elif remove(client, str(entry["Id"])):
+                removed.append(name)
+        except PodError as error:
+            why = str(error)
         if why:
             _log.warning("an orphaned container is left for now", container=name, error=why)
             left.append(f"{name}: {why}")
-        else:
-            removed.append(name)
     return Removed(containers=tuple(sorted(removed)), left=tuple(left))
 
 
-def _try_to_remove(client: DockerClient, container: str) -> str:
-    """Why it cannot be removed; empty when it has been."""
-    try:
-        remove(client, container)
-    except PodError as error:
-        return str(error)
-    return ""
-
-
-def remove(client: DockerClient, container: str) -> None:
+def remove(client: DockerClient, container: str) -> bool:
     """Remove a container by its id, whatever it does; one that is being removed already is no error.
 
     A sandbox of gVisor may hang so that it does not obey even its own runtime, or live on when the container's start
     has failed; its processes are then killed.
+
+    Returns:
+        Whether it was removed by this call, not by another one.
 
     Raises:
         PodError: The engine refuses.
@@ -143,25 +142,29 @@ def remove(client: DockerClient, container: str) -> None:
     try:
         with explained("remove a container"):
             try:
-                _remove(client, container)
+                ours = _remove(client, container)
             except requests.ReadTimeout:
                 _kill_sandbox(container)
                 _remove(client, container)
+                ours = True
     finally:
         api.timeout = before
     _kill_sandbox(container)
+    return ours
 
 
-def _remove(client: DockerClient, container: str) -> None:
+def _remove(client: DockerClient, container: str) -> bool:
     try:
         client.api.remove_container(container, force=True, v=True)
     except docker.errors.NotFound:
-        return
+        return False
     except docker.errors.APIError as error:
         if error.status_code != 409:  # noqa: PLR2004 - conflict: its removal is in progress
             raise
         with contextlib.suppress(docker.errors.NotFound):
             client.api.wait(container, timeout=_REMOVAL_SECONDS, condition="removed")
+        return False
+    return True
 
 
 def _kill_sandbox(container: str) -> None:
