@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from redis import Redis
 
-from sandbox.database import open_database, upgrade
+from sandbox.database import open_database
 from sandbox.observability.health import ESCALATION_S, checks
 from sandbox.submissions import lanes, workers
 from sandbox.submissions.model import Request
@@ -28,14 +28,6 @@ WORKER = WorkerRow(name="here-1", host="here", slots=3, started=NOW, seen=NOW, d
 ESCALATION = Request(
     package="pkg:pypi/thing@1.0", profile="pypi", profile_sha256="a" * 64, rules_sha256="b" * 64, lane="escalation"
 )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from sandbox.database import open_database, upgrade, writing
+from sandbox.database import writing
 from sandbox.database.counters import Tally, read
 from sandbox.observability.metrics import exposition
 from sandbox.submissions import attempts, lanes, workers
@@ -35,14 +35,6 @@ REQUEST = Request(
     package="pkg:pypi/thing@1.0", profile="pypi", profile_sha256="a" * 64, rules_sha256="b" * 64, budget=1
 )
 WORKER = WorkerRow(name="here-1", host="here", slots=3, started=NOW, seen=NOW, draining=False)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

@@ -6,17 +6,13 @@ import itertools
 from typing import TYPE_CHECKING
 
 import msgspec
-import pytest
 from sqlalchemy import text
 
-from sandbox.database import open_database, upgrade
 from sandbox.submissions.model import Request
 from sandbox.submissions.search import Filter, search, statement
 from sandbox.submissions.submit import submit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Connection, Engine
 
 NOW = 1_800_000_000.0
@@ -32,14 +28,6 @@ IN_ORDER = [
 ]
 FEW = [Filter(package="pkg:pypi/thing"), Filter(sha256="c" * 64)]
 """So few are found that they may be sorted."""
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 def test_the_versions_of_a_package_are_found_and_nothing_that_begins_alike(engine: Engine) -> None:

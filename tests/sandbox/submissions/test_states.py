@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from sandbox.database import open_database, upgrade, writing
+from sandbox.database import writing
 from sandbox.database.schema import ATTEMPTS
 from sandbox.errors import KeyReusedError, LaneFullError
 from sandbox.submissions import attempts, control, keys
@@ -20,21 +20,11 @@ from sandbox.submissions.search import attempts_of
 from sandbox.submissions.submit import submit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Engine
 
 REQUEST = Request(package="pkg:pypi/thing@1.0", profile="pypi", profile_sha256="a" * 64, rules_sha256="b" * 64)
 NOW = 1_800_000_000.0
 LEASE = 30.0
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 def _claimed(engine: Engine, owner: str = "here", number: int = 1) -> Attempt:

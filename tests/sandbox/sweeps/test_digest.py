@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from sqlalchemy import insert, update
 
 from collector.store.schema import FINDINGS, RUNS, TERMS
-from sandbox.database import open_database, upgrade, writing
+from sandbox.database import writing
 from sandbox.database.schema import SUBMISSIONS, SWEEP_ENTRIES
 from sandbox.submissions.model import Request
 from sandbox.submissions.submit import submit
@@ -28,7 +28,6 @@ from sandbox.sweeps.plan import FeedPlan, Sweep
 from sandbox.sweeps.rows import Settled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -39,14 +38,6 @@ HOSTILE = (
     "</li><script>alert(1)</script>\n# head ![i](http://x.test/i) `tick` @all #1 http://x.test "
     "\u202eevil\u2066\x1b[31m\0|"
 )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 class Night:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, update
 
 from collector.store.schema import RUNS
-from sandbox.database import open_database, upgrade, writing
+from sandbox.database import writing
 from sandbox.database.schema import SUBMISSIONS, SWEEP_ENTRIES, SWEEP_RUNS, SWEEPS
 from sandbox.errors import SweepBusyError, SweepLostError
 from sandbox.submissions.model import Request
@@ -29,7 +29,6 @@ from sandbox.sweeps.run import Outcome, Service, run_sweep
 from sandbox.sweeps.schedule import Due, keep_schedule, take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -42,14 +41,6 @@ NOW = 1_795_900_000.0
 REQUEST = Request(
     package="", profile="pypi", profile_sha256="a" * 64, rules_sha256="b" * 64, lane="sweep", submitter="sweep:ours"
 )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 class Bench:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import select, update
 
 from sandbox.config import WebhookReceiver
-from sandbox.database import open_database, upgrade, writing
+from sandbox.database import writing
 from sandbox.database.schema import DELIVERIES
 from sandbox.submissions import attempts, control
 from sandbox.submissions.attempts import Attempt, Result
@@ -81,14 +81,6 @@ def hook() -> Iterator[Hook]:
     server.shutdown()
     server.server_close()
     thread.join()
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    made = open_database(database_url)
-    upgrade(made)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

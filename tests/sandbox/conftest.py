@@ -1,4 +1,4 @@
-"""A database of each kind, with its tables."""
+"""What tests of several parts of the service share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
+    """A new database with current tables: the test is run on SQLite and on PostgreSQL."""
     made = open_database(database_url)
     upgrade(made)
     yield made
