@@ -237,8 +237,9 @@ def test_an_indicator_is_understood_as_people_write_it(written: str, term: tuple
     ("kind", "value", "harmless"),
     [
         ("domain", "a.evil.test", "a[.]evil[.]test"),
+        ("address", "203.0.113.7", "203[.]0[.]113[.]7"),
         ("address", "2001:db8::1", "2001[:]db8[:][:]1"),
-        ("url", "https://evil.test/a.b", "hxxps://evil[.]test/a.b"),
+        ("url", "https://evil.test/a.b?c=http", "hxxps://evil[.]test/a.b?c=http"),
         ("url", "http://evil.test", "hxxp://evil[.]test"),
         ("sha256", "ab" * 32, "ab" * 32),
     ],
@@ -246,6 +247,7 @@ def test_an_indicator_is_understood_as_people_write_it(written: str, term: tuple
 def test_an_indicator_is_shown_harmless_and_read_again(kind: str, value: str, harmless: str) -> None:
     assert defang(kind, value) == harmless
     assert refang(harmless) == value
+    assert wanted_indicator(harmless) == ("zone" if kind == "domain" else kind, value)
 
 
 def test_what_a_run_is_found_by_of_what_it_requested() -> None:

@@ -15,7 +15,6 @@ from collector.store.rows import rows, write
 from collector.store.runs import Prevalence, get_run, prevalence
 from collector.store.schema import FINDINGS, RUNS, TERMS
 from collector.store.search import Search, search
-from collector.store.terms import defang, refang, wanted_indicator
 from sandbox.database import writing
 from tests.collector.stored_runs import golden, made
 
@@ -153,19 +152,3 @@ def test_whatever_a_package_calls_itself_can_be_kept(engine: Engine) -> None:
             detail = get_run(connection, hostile.manifest.run)
         assert detail
         assert {it.kind for it in detail.indicators} == {"domain", "url", "sha256"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "harmless"),
-    [
-        ("domain", "a.evil.test", "a[.]evil[.]test"),
-        ("address", "203.0.113.7", "203[.]0[.]113[.]7"),
-        ("address", "2001:db8::1", "2001[:]db8[:][:]1"),
-        ("url", "https://evil.test/a.b?c=http", "hxxps://evil[.]test/a.b?c=http"),
-        ("sha256", "a" * 64, "a" * 64),
-    ],
-)
-def test_indicators_are_made_harmless_and_understood_again(kind: str, value: str, harmless: str) -> None:
-    assert defang(kind, value) == harmless
-    assert refang(harmless) == value
-    assert wanted_indicator(harmless) == ("zone" if kind == "domain" else kind, value)
