@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from sandbox.pod.docker import engine
 from sandbox.pod.docker.pod import DockerPod
 from tests.sandbox.pod import engines
 from tests.sandbox.pod.bench import Bench, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -28,14 +27,6 @@ if TYPE_CHECKING:
     Start = Callable[..., AbstractContextManager[Bench]]
 
 pytestmark = [pytest.mark.docker, pytest.mark.pod]
-
-
-@pytest.fixture
-def client() -> Iterator[DockerClient]:
-    engines.need("docker-runc")
-    found = engine.connect()
-    yield found
-    found.close()
 
 
 @pytest.fixture(params=engines.RUNTIMES)
