@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from collector.bait.match import Matcher
 from collector.bait.needles import Needle, needles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from collector.manifest import Bait
 
@@ -43,7 +44,6 @@ def excerpt(text: str, limit: int = EXCERPT) -> str:
 
 class _Form(NamedTuple):
     text: str
-    lowered: str
     name: str
 
 
@@ -57,18 +57,18 @@ class Redactor:
     searched, here as in the search for bait: they prove nothing and stand in every text.
     """
 
-    forms: tuple[_Form, ...]
+    forms: Mapping[str, set[_Form]]
+    """By what they are in lower case."""
     matcher: Matcher
 
     @classmethod
     def of(cls, baits: Iterable[Bait]) -> Redactor:
         """Make the redactor for the bait of one bundle."""
         known = tuple(baits)
-        forms = {_Form(text, text.lower(), bait.name) for bait in known for text in _texts(bait.value)}
-        forms |= {_Form(text, text.lower(), name) for name, text in _encoded(known)}
-        # The longest first: a value that contains another one must win.
-        ordered = tuple(sorted(forms, key=lambda form: (-len(form.text), form)))
-        return cls(ordered, Matcher([Needle(form.lowered, (), form.lowered.encode()) for form in ordered]))
+        forms: defaultdict[str, set[_Form]] = defaultdict(set)
+        for form in (*_plain(known), *_encoded(known)):
+            forms[form.text.lower()].add(form)
+        return cls(forms, Matcher([Needle(lowered, (), lowered.encode()) for lowered in forms]))
 
     def text(self, text: str) -> str:
         """Return `text` without bait values."""
@@ -76,9 +76,11 @@ class Redactor:
         lowered = text.lower().encode("utf-8", "surrogatepass")
         if not (seen := {match.needle.name for match in self.matcher.matches(lowered)}):
             return text
-        found = [form for form in self.forms if form.lowered in seen]
-        pattern = "|".join(f"({re.escape(form.text)})" for form in found)
-        return re.sub(pattern, lambda match: mark(found[(match.lastindex or 1) - 1].name), text, flags=re.IGNORECASE)
+        found = {form for lowered in seen for form in self.forms[lowered]}
+        # The longest first: a value that contains another one must win.
+        ordered = sorted(found, key=lambda form: (-len(form.text), form))
+        pattern = "|".join(f"({re.escape(form.text)})" for form in ordered)
+        return re.sub(pattern, lambda match: mark(ordered[(match.lastindex or 1) - 1].name), text, flags=re.IGNORECASE)
 
     def struct(self, value: _S) -> _S:
         """Return a copy of `value` in which no string, however deep, holds a bait value or what UTF-8 cannot."""
@@ -104,12 +106,16 @@ def _texts(value: str) -> set[str]:
     return plain | {json.dumps(text)[1:-1] for text in plain} | {quote(text, safe="") for text in plain}
 
 
-def _encoded(baits: Sequence[Bait]) -> Iterator[tuple[str, str]]:
-    """The bait's name with an encoding, and what stands for the value in it, also percent-encoded."""
+def _plain(baits: Iterable[Bait]) -> Iterator[_Form]:
+    return (_Form(text, bait.name) for bait in baits for text in _texts(bait.value))
+
+
+def _encoded(baits: tuple[Bait, ...]) -> Iterator[_Form]:
+    """What stands for a value in an encoding, also percent-encoded; the name is the bait's with the encoding's."""
     for needle in needles(baits):
         if needle.chain and needle.chain != ("utf16",):
             text = needle.data.decode("latin-1")
             name = f"{needle.name}/{'+'.join(needle.chain)}"
-            yield name, text
+            yield _Form(text, name)
             if not _UNQUOTED.fullmatch(text):
-                yield name, quote(text, safe="")
+                yield _Form(quote(text, safe=""), name)

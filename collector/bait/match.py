@@ -10,7 +10,7 @@ import re2
 from collector.bait.needles import Needle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _CORE: Final = 8
 """Bytes of each needle that the first look asks for."""
@@ -43,13 +43,12 @@ class Matcher:
         self._needles: dict[bytes, list[Needle]] = {}
         for needle in needles:
             self._needles.setdefault(needle.data, []).append(needle)
-        cores = sorted(set(map(_middle, self._needles)))
-        self._core = latin1(b"|".join(map(re2.escape, cores))) if cores else None
+        self._first_look = _first_look(self._needles)
         self._automaton: ahocorasick.Automaton | None = None
 
     def matches(self, data: bytes) -> Iterator[Match]:
         """Yield every needle that stands in `data`, as often as it does, in the order of their ends."""
-        if self._core is None or self._core.search(data) is None:
+        if not self._first_look.Match(data):
             return
         if self._automaton is None:
             self._automaton = self._build()
@@ -105,7 +104,20 @@ def _middle(data: bytes) -> bytes:
 
 def latin1(pattern: bytes) -> re2._Regexp:
     """Compile a pattern that matches bytes in time linear in the data, whatever it holds."""
+    return re2.compile(pattern, _options())
+
+
+def _first_look(needles: Iterable[bytes]) -> re2.Set:
+    """Compile the middles of needles: a set of one pattern, as that is ready in half the time of a lone pattern."""
+    cores = re2.Set.SearchSet(_options())
+    if middles := sorted(set(map(_middle, needles))):
+        cores.Add(b"|".join(map(re2.escape, middles)))
+    cores.Compile()
+    return cores
+
+
+def _options() -> re2.Options:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.max_mem = _MEMORY
-    return re2.compile(pattern, options)
+    return options

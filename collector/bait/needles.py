@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import codecs
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+import string
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +21,19 @@ _LINE: Final = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
 """A line of a key file that is proof by itself."""
 _NOT_UNIQUE: Final = ("-----", "b3BlbnNzaC1rZXktdjEA")
 """Beginnings of key lines that every key shares: PEM's frame, and OpenSSH's header for unencrypted keys."""
+_CAPITALS, _SMALL = string.ascii_uppercase.encode(), string.ascii_lowercase.encode()
+_ROT13: Final = bytes.maketrans(_CAPITALS + _SMALL, _CAPITALS[13:] + _CAPITALS[:13] + _SMALL[13:] + _SMALL[:13])
+_ASCII85: Final = bytes.maketrans(
+    string.digits.encode() + _CAPITALS + _SMALL + b"!#$%&()*+-;<=>?@^_`{|}~", bytes(range(ord("!"), ord("u") + 1))
+)
+"""From the digits of `base64.b85encode` to those of Ascii85."""
 
 Chain: TypeAlias = tuple[str, ...]
 """Names of encodings, the outermost first; empty for a value as it is."""
 _Form: TypeAlias = tuple[Chain, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Needle:
+class Needle(NamedTuple):
     """Bytes that prove a bait, and what they are."""
 
     name: str
@@ -37,8 +42,9 @@ class Needle:
     data: bytes
 
 
-def needles(baits: Sequence[Bait]) -> tuple[Needle, ...]:
-    """Give every form of every bait that is searched as it stands.
+@lru_cache(maxsize=1)
+def needles(baits: tuple[Bait, ...]) -> tuple[Needle, ...]:
+    """Give every form of every bait that is searched as it stands; kept, as search and redaction both ask for it.
 
     Args:
         baits: Values that are too short or too plain to be proof give none.
@@ -56,17 +62,17 @@ def needles(baits: Sequence[Bait]) -> tuple[Needle, ...]:
     )
 
 
-def xor_needles(baits: Sequence[Bait]) -> tuple[Needle, ...]:
+def xor_needles(known: Sequence[Needle]) -> tuple[Needle, ...]:
     """Give the forms that are also searched below a single-byte xor; their chains do not name the xor.
 
     Args:
-        baits: As for `needles`.
+        known: What `needles` gives.
 
     Returns:
         Forms as they are before the xor.
     """
     below = ((), ("reversed",), ("hex",), ("base64",), ("base32",))
-    return tuple(needle for needle in needles(baits) if needle.chain in below)
+    return tuple(needle for needle in known if needle.chain in below)
 
 
 def values(value: str) -> list[bytes]:
@@ -124,7 +130,7 @@ def _armoured(value: bytes) -> Iterator[_Form]:
 
 
 def _rot13(data: bytes) -> bytes:
-    return codecs.encode(data.decode("latin-1"), "rot13").encode("latin-1")
+    return data.translate(_ROT13)
 
 
 def _base85(value: bytes) -> Iterator[_Form]:
@@ -132,8 +138,10 @@ def _base85(value: bytes) -> Iterator[_Form]:
     for shift in range(4):
         whole = value[shift : shift + (len(value) - shift) // 4 * 4]
         if len(whole) >= MIN_LENGTH:
-            yield ("base85",), base64.b85encode(whole)
-            yield ("base85",), base64.a85encode(whole)
+            encoded = base64.b85encode(whole)
+            yield ("base85",), encoded
+            # The same digits, but for zeros, of which Ascii85 has a short form.
+            yield ("base85",), base64.a85encode(whole) if b"\0" in whole else encoded.translate(_ASCII85)
 
 
 def _aligned(value: bytes, shift: int, bits: int, encode: Callable[[bytes], bytes]) -> bytes:

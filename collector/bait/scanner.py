@@ -10,6 +10,7 @@ from __future__ import annotations
 import string
 from bisect import bisect_right
 from collections import defaultdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from collector.bait.armour import decoded, utf16
@@ -61,13 +62,11 @@ class BaitScanner:
             message_budget: Bytes that may be made of one message while it is decoded.
             run_budget: Bytes that may be made of all messages together.
         """
-        known = needles(baits)
+        known = needles(tuple(baits))
         self._matcher = Matcher(known)
-        self._xor = XorMatcher(xor_needles(baits))
-        # The gateway writes names in lower case, and dots may stand anywhere.
-        self._folded = Matcher([needle for needle in map(_folded, known) if needle.data])
+        self._xor = XorMatcher(xor_needles(known))
         self._spaces = any(b" " in value for bait in baits for value in values(bait.value))
-        self._searches = bool(known)
+        self._known = known
         self._message_budget = message_budget
         self._left = run_budget
         self.unfinished = 0
@@ -93,7 +92,7 @@ class BaitScanner:
         Returns:
             Hits in a fixed order, each once.
         """
-        if not self._searches:
+        if not self._known:
             return ()
         budget = Budget(min(self._message_budget, self._left))
         allowed = budget.left
@@ -140,6 +139,11 @@ class BaitScanner:
                 for name in join.owners(len(lowered[: hit.start].decode()), len(lowered[: hit.end].decode())):
                     found[name].add(hit.label)
         return tuple(tuple(sorted(found[name])) for name in names)
+
+    @cached_property
+    def _folded(self) -> Matcher:
+        """For names in pieces: the gateway writes them in lower case, and dots may stand anywhere."""
+        return Matcher([needle for needle in map(_folded, self._known) if needle.data])
 
     def _search(self, blob: Blob, chain: Chain, budget: Budget) -> Iterator[Hit]:
         """Yield the hits in a blob and in everything that can be made of it."""

@@ -79,5 +79,9 @@ def _by_alphabet(piece: bytes) -> list[int]:
     seen = set(piece[quarter : len(piece) - quarter][:_SAMPLE])
     if not _FEWEST <= len(seen) <= len(_ARMOUR) or seen <= _ARMOUR:
         return []
-    keys = [key for key in range(1, 256) if all(byte ^ key in _ARMOUR for byte in seen)]
-    return keys if len(keys) <= _KEYS else []
+    keys = {min(seen) ^ char for char in _ARMOUR} - {0}
+    for byte in seen:
+        keys = {key for key in keys if byte ^ key in _ARMOUR}
+        if not keys:
+            break
+    return sorted(keys) if len(keys) <= _KEYS else []

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from collector.bait import BaitScanner, Hit
 from collector.bait.blob import Blob
-from collector.bait.needles import MIN_DIFFERENT
+from collector.bait.needles import MIN_DIFFERENT, forms
 from collector.bait.transport import readings
 from collector.manifest import Bait
 from tests.collector.encodings import ARMOUR, COMPRESSED, TRANSPORT, encoded, xor
@@ -129,6 +129,24 @@ def test_hex_in_pieces_over_names_is_found_in_each_piece(value: str, size: int, 
     found = BaitScanner([bait("x", value)]).scan_labels(["a.index.example", *names])
     assert found[0] == ()
     assert all("x/hex" in labels for labels in found[1:])
+
+
+BASE85 = (base64.b85encode, base64.a85encode)
+
+
+@given(st.one_of(st.binary(min_size=8, max_size=60), st.lists(st.sampled_from([0, 33, 255]), min_size=8).map(bytes)))
+def test_forms_in_base85_and_rot13_are_those_of_the_standard_library(value: bytes) -> None:
+    made = [(chain, data) for chain, data in forms(value) if chain in {("base85",), ("rot13",)}]
+    cuts = [value[shift:][: (len(value) - shift) // 4 * 4] for shift in range(4)]
+    assert made == [
+        (("rot13",), codecs.encode(value.decode("latin-1"), "rot13").encode("latin-1")),
+        *(
+            (("base85",), encode(cut))
+            for cut in cuts
+            if len(cut) >= 8
+            for encode in (base64.b85encode, base64.a85encode)
+        ),
+    ]
 
 
 def test_base64_in_names_is_found_in_lower_case() -> None:
