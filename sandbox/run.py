@@ -88,12 +88,14 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run asks whoever started it."""
+    """What a run asks whoever started it, and tells beside its progress."""
 
     to_stop: Callable[[], bool] = lambda: False
     """Now and then: whether to end early. What was seen until then is sealed, as after Ctrl-C."""
     about: Callable[[Artefact], None] = lambda _artefact: None
     """Once it is known what would run; an error raised here ends the run before it begins."""
+    orphans_removed: Callable[[int], None] = lambda _count: None
+    """As `PodPlan.orphans_removed`."""
 
 
 def run(
@@ -194,7 +196,7 @@ def _run_in_pod(  # noqa: PLR0913, PLR0917 - what `run` was given
         else:
             socket.touch()
         interruption = stack.enter_context(Interruption(asked.to_stop))
-        plan = _pod_plan(this, socket, interruption)
+        plan = _pod_plan(this, socket, interruption, asked.orphans_removed)
         pod = stack.enter_context(choose.choose(this.pod, plan, directory, settings.cache, progress.step))
         meanwhile()
         phases = _run_phases(this, pod, progress, interruption)
@@ -263,7 +265,7 @@ def _run_phase(name: str, command: PhaseCommand | None, seconds: float, pod: Pod
     return pod.run(command, progress.phase_note)
 
 
-def _pod_plan(this: _Run, socket: Path, interruption: Interruption) -> PodPlan:
+def _pod_plan(this: _Run, socket: Path, interruption: Interruption, orphans_removed: Callable[[int], None]) -> PodPlan:
     authority = create_authority()
     return PodPlan(
         run=this.identifier,
@@ -278,6 +280,7 @@ def _pod_plan(this: _Run, socket: Path, interruption: Interruption) -> PodPlan:
         pip_conf=pypi.pip_conf(this.configuration.index_urls(), this.image.default_index_url),
         limits=this.profile.limits,
         interrupted=lambda: bool(interruption),
+        orphans_removed=orphans_removed,
         gateway=GatewayPlan(
             registry_socket=socket,
             registry_hosts=this.registry_hosts if this.reaches_registry else (),

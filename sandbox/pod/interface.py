@@ -52,6 +52,8 @@ class PodPlan(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewayPlan
     tracer_mode: TracerMode = "seccomp-bpf"
     """How the tracer catches calls, as the self-test found it to lose none."""
+    orphans_removed: Callable[[int], None] = lambda _count: None
+    """Told how many containers of killed runs were removed on the way, if any were; it must not fail."""
 
     @property
     def home(self) -> str:

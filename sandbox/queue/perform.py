@@ -21,12 +21,12 @@ from collector.store.rows import rows
 from sandbox.database import writing
 from sandbox.database.counters import Tally
 from sandbox.database.faults import passes, told
-from sandbox.errors import IntakeError, PodError, SandboxError, UnavailableError
+from sandbox.errors import IntakeError, SandboxError, UnavailableError
 from sandbox.observability.measures import measure
 from sandbox.partial import PartialDirectory
 from sandbox.pod import outcome
 from sandbox.pod.choose import Wanted
-from sandbox.queue.orphans import engine_may_answer, remove_orphans
+from sandbox.queue import orphans
 from sandbox.queue.progress import Heartbeat, RowProgress
 from sandbox.queue.work import runs_directory
 from sandbox.run import Asked, Job, run
@@ -125,11 +125,11 @@ def _run(work: Work, row: Submission, progress: RowProgress, heartbeat: Heartbea
         profile=profile,
         pod=Wanted(pod=row.pod, runtime=row.runtime),
     )
-    asked = Asked(to_stop=heartbeat.asks_to_stop, about=lambda artefact: _look_again(work, row, profile, artefact))
-    if row.pod != "bubblewrap" and engine_may_answer():
-        # A Docker pod removes them too when it starts, but counts none. What the engine refuses, the pod will tell.
-        with suppress(PodError, DBAPIError):
-            remove_orphans(work.engine)
+    asked = Asked(
+        to_stop=heartbeat.asks_to_stop,
+        about=lambda artefact: _look_again(work, row, profile, artefact),
+        orphans_removed=lambda removed: _count_orphans(work, removed),
+    )
     with _scratch(work) as settings:
         bundle = Bundle.open(run(job, settings, progress, lambda: None, asked))
         _check_whole(bundle, heartbeat)
@@ -186,6 +186,12 @@ def _look_again(work: Work, row: Submission, profile: Profile, artefact: Artefac
         earlier = query.same_artefact(work.engine, row, artefact.sha256, profile.sha256, work.rules.digest)
         if earlier is not None:
             raise _AnsweredError(earlier)
+
+
+def _count_orphans(work: Work, removed: int) -> None:
+    # A database that is away costs the count, not the run.
+    with suppress(DBAPIError):
+        orphans.count(work.engine, removed)
 
 
 def _result(row: Submission, report: Report) -> Result:

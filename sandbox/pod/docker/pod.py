@@ -95,7 +95,8 @@ class DockerPod:
         known = engine.runtimes(client)
         if self._runtime not in known:
             raise PodError(engine.unknown_runtime(self._runtime, known))
-        remove_orphans(client)
+        if orphans := remove_orphans(client).containers:
+            self._plan.orphans_removed(len(orphans))
         ready = images.ensure(client, self._plan.rootfs, self._tools.strace)
         (self._directory / "gateway").mkdir()
         attempt = secrets.token_hex(6)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox.database.counters import read
-from sandbox.pod.docker import engine, labels
+from sandbox.pod.docker import engine, images, labels
+from sandbox.pod.tools import find_tools
 from sandbox.queue import enqueue
+from sandbox.queue.perform import perform
+from sandbox.queue.work import load_work
+from sandbox.submissions import attempts, control
+from sandbox.submissions.attempts import Attempt
 from tests.sandbox.pod import engines
 from tests.sandbox.queue.service import kill_all
 
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
+    from sandbox.images import BaseImage
     from tests.sandbox.queue.service import Service
 
 pytestmark = [pytest.mark.docker, pytest.mark.pod, pytest.mark.alone, pytest.mark.usefixtures("base_image")]
@@ -36,6 +45,11 @@ def _tracees(client: DockerClient) -> set[str]:
     return {str(entry["Id"]) for entry in found}
 
 
+def _counted(service: Service) -> float:
+    with service.engine.connect() as connection:
+        return sum(read(connection).get("orphan_pods_total", {}).values())
+
+
 def test_what_a_dead_host_left_in_docker_is_removed_and_counted(client: DockerClient, embedded: Service) -> None:
     before = _tracees(client)
     identifier = embedded.submit(waits=True, pod="docker")
@@ -52,8 +66,31 @@ def test_what_a_dead_host_left_in_docker_is_removed_and_counted(client: DockerCl
     embedded.wait(lambda: embedded.row(identifier).attempt == 2, "the next attempt")
     embedded.running(identifier, "import")
     assert _tracees(client) - before - left
-    with embedded.engine.connect() as connection:
-        assert sum(read(connection)["orphan_pods_total"].values()) >= len(left)
+    assert _counted(embedded) >= len(left)
     assert embedded.fumehood("queue", "cancel", identifier).returncode == 0
     assert embedded.ended(identifier).state == "cancelled"
     assert _tracees(client) & left == set()
+
+
+def test_what_the_pod_of_a_run_removes_is_counted_once(
+    client: DockerClient, embedded: Service, base_image: BaseImage
+) -> None:
+    labels.remove_orphans(client)
+    client.containers.create(
+        images.ensure(client, base_image.rootfs, find_tools().strace).tracee,
+        entrypoint=["/bin/sleep", "1000"],
+        name=f"fumehood-test-{secrets.token_hex(4)}",
+        labels={labels.WORKER: "gone/1/1/1", labels.ROLE: "tracee", labels.RUN: "test"},
+        network_mode="none",
+        runtime="runc",
+    )
+    identifier = embedded.submit(pod="docker")
+    attempt = Attempt(submission=identifier, number=1, owner="here")
+    row = attempts.claim(embedded.engine, attempt, time.time(), 30)
+    assert row
+    # A run that nobody wants any more has its pod too, and is over soon.
+    control.cancel(embedded.engine, identifier, "only its pod is looked at", time.time())
+    perform(load_work(embedded.configuration, os.environ), row, attempt)
+    assert embedded.row(identifier).state == "cancelled"
+    assert _counted(embedded) == 1
+    assert labels.remove_orphans(client).containers == ()
