@@ -97,6 +97,8 @@ def compile_condition(node: object) -> Predicate:
         RuleError: The tree has something in it that cannot be evaluated.
     """
     match node:
+        case ConditionFieldEqualsValueExpression():
+            return _field_test(node.field, node.value)
         case ConditionAND():
             return _all([compile_condition(child) for child in selective_first(node.args)])
         case ConditionOR():
@@ -104,8 +106,6 @@ def compile_condition(node: object) -> Predicate:
         case ConditionNOT():
             inner = compile_condition(node.args[0])
             return lambda view: not inner(view)
-        case ConditionFieldEqualsValueExpression():
-            return _field_test(node.field, node.value)
         case ConditionValueExpression():
             return _keyword_test(node.value)
         case _:

@@ -5,7 +5,8 @@ The setting is kind, phase, actor and errno. A run has few different ones, and h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sigma.conditions import ConditionAND, ConditionFieldEqualsValueExpression, ConditionNOT, ConditionOR
 
@@ -22,15 +23,22 @@ Outcome: TypeAlias = "Callable[[View], bool | None]"
 """Whether a condition holds; None when that depends on more than the setting."""
 
 
-class Gate(NamedTuple):
+class Gate:
     """What a condition says of the setting alone."""
 
-    form: Hashable
-    """Equal for gates that say the same."""
-    outcome: Outcome
+    def __init__(self, form: Hashable, compiled: Callable[[], Outcome]) -> None:
+        """Take what it says, and how that is compiled."""
+        self.form = form
+        """Equal for gates that say the same."""
+        self._compiled = compiled
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Compiled when it is asked for: of the many gates that say the same, only one is."""
+        return self._compiled()
 
 
-OPEN: Final = Gate(None, lambda _view: None)
+OPEN: Final = Gate(None, lambda: lambda _view: None)
 """Says nothing."""
 
 
@@ -46,14 +54,14 @@ def gate_of(trees: Iterable[object], setting: Collection[str]) -> Gate:
 
 def _gate(node: object, setting: Collection[str]) -> Gate:
     match node:
+        case ConditionFieldEqualsValueExpression() if all(name in setting for name in fields_in(node)):
+            return Gate(form(node), partial(compile_condition, node))
         case ConditionAND() | ConditionOR():
             parts = [_gate(child, setting) for child in node.args]
             return _joined(parts, decisive=isinstance(node, ConditionOR))
         case ConditionNOT():
             inner = _gate(node.args[0], setting)
-            return inner if inner is OPEN else Gate(("not", inner.form), _negated(inner.outcome))
-        case ConditionFieldEqualsValueExpression() if all(name in setting for name in fields_in(node)):
-            return Gate(form(node), compile_condition(node))
+            return inner if inner is OPEN else Gate(("not", inner.form), lambda: _negated(inner.outcome))
         case _:
             return OPEN
 
@@ -64,7 +72,11 @@ def _joined(gates: Iterable[Gate], *, decisive: bool) -> Gate:
     if len(distinct) == 1:
         [gate] = distinct.values()
         return gate
-    outcomes = [gate.outcome for gate in distinct.values()]
+    return Gate((decisive, frozenset(distinct)), partial(_together, distinct.values(), decisive=decisive))
+
+
+def _together(gates: Iterable[Gate], *, decisive: bool) -> Outcome:
+    outcomes = [gate.outcome for gate in gates]
 
     def outcome(view: View) -> bool | None:
         unknown = False
@@ -75,7 +87,7 @@ def _joined(gates: Iterable[Gate], *, decisive: bool) -> Gate:
             unknown = unknown or found is None
         return None if unknown else not decisive
 
-    return Gate((decisive, frozenset(distinct)), outcome)
+    return outcome
 
 
 def _negated(outcome: Outcome) -> Outcome:

@@ -57,14 +57,14 @@ def form(node: object) -> Form:
         Its form.
     """
     match node:
+        case ConditionFieldEqualsValueExpression():
+            return _leaf(node.field, node.value)
         case ConditionAND():
             return All(frozenset(map(form, node.args)))
         case ConditionOR():
             return Any(frozenset(map(form, node.args)))
         case ConditionNOT():
             return Not(form(node.args[0]))
-        case ConditionFieldEqualsValueExpression():
-            return _leaf(node.field, node.value)
         case ConditionValueExpression():
             return _leaf(None, node.value)
         case _:
@@ -74,9 +74,9 @@ def form(node: object) -> Form:
 def _leaf(field: str | None, value: object) -> Leaf:
     if isinstance(value, SigmaString):
         cased = isinstance(value, SigmaCasedString)
-        pieces = glob_of(value, cased=cased).pieces
-        plain = glob_of(value, cased=False).plain or ()
-        return Leaf(field, "cased" if cased else "string", repr(pieces), plain)
+        glob = glob_of(value, cased=False)
+        exact = glob_of(value, cased=True) if cased else glob
+        return Leaf(field, "cased" if cased else "string", repr(exact.pieces), glob.plain or ())
     if isinstance(value, SigmaRegularExpression):
         return Leaf(field, "re", f"{value.regexp.original!r} {sorted(str(flag) for flag in value.flags)}")
     return Leaf(field, type(value).__name__, repr(value))

@@ -73,15 +73,15 @@ def needs_of(trees: Iterable[object], known: Known = lambda _leaf: None) -> Need
 
 def _needs(node: object, known: Known) -> Needs:
     match node:
-        case ConditionAND():
-            return _best(_needs(child, known) for child in node.args)
-        case ConditionOR():
-            return _any([_needs(child, known) for child in node.args])
         case ConditionFieldEqualsValueExpression():
             holds = known(node)
             if holds is not None:
                 return None if holds else frozenset()
             return _value(node.field, node.value)
+        case ConditionAND():
+            return _best(_needs(child, known) for child in node.args)
+        case ConditionOR():
+            return _any([_needs(child, known) for child in node.args])
         case _:
             return None
 

@@ -53,17 +53,17 @@ def fields_read(trees: Iterable[object]) -> frozenset[str] | None:
     Returns:
         Their names; None when a value is searched for in every field.
     """
-    trees = tuple(trees)
+    names: set[str] = set()
     pending = list(trees)
     while pending:
         match pending.pop():
+            case ConditionFieldEqualsValueExpression() as leaf:
+                names.update(fields_in(leaf))
             case ConditionAND() | ConditionOR() | ConditionNOT() as node:
                 pending += node.args
-            case ConditionFieldEqualsValueExpression():
-                pass
             case _:
                 return None
-    return frozenset(name for tree in trees for name in fields_in(tree))
+    return frozenset(names)
 
 
 def blank_view(kind: type[Event]) -> View:
@@ -140,6 +140,9 @@ def _outcome(
 ) -> bool | None:
     """Evaluate with what is known: True, False, or None when it depends on the event."""
     match node:
+        # Leaves are most of a tree: asked for first, here as in the other walks, they need no more.
+        case ConditionFieldEqualsValueExpression():
+            return leaf_outcome(node, blank, fields)
         case ConditionNOT():
             inner = _outcome(node.args[0], blank, fields, leaf_outcome)
             return None if inner is None else not inner
