@@ -12,13 +12,14 @@ from sandbox import completion as completion_of
 from sandbox.config_cli import config as config_group
 from sandbox.image_cli import image as image_group
 from sandbox.pod_options import POD, RUNTIME, runtime_for
-from sandbox.queue_cli import health, queue, submit, worker
+from sandbox.queue_cli import health, queue, submit
 from sandbox.rules_cli import RULES, SIGMA
 from sandbox.rules_cli import rules as rules_group
 from sandbox.service_cli import serve, token
 from sandbox.store_cli import store as store_group
 from sandbox.sweeps_cli import sweep as sweep_group
 from sandbox.up_cli import up
+from sandbox.worker_cli import worker
 
 Format: TypeAlias = Literal["text", "json"]
 

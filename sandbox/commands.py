@@ -18,7 +18,7 @@ import structlog
 from click.shell_completion import get_completion_class
 from rich.console import Console
 
-from sandbox.errors import SandboxError, UsageError
+from sandbox.errors import LaneFullError, SandboxError, UsageError
 from sandbox.rules_commands import load_rules
 from sandbox.settings import Settings
 from sandbox.standard_output import write
@@ -26,6 +26,7 @@ from sandbox.standard_output import write
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.errors import CollectorError
     from collector.report import Report
     from collector.sigma.rule import RuleSet
     from collector.suppressions import Suppressions
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 FailOn: TypeAlias = Literal["suspicious", "malicious", "never"]
 
-_CLEAN, _FOUND, _USAGE, _INCONCLUSIVE, _FAULT, _INTERRUPTED = 0, 1, 2, 3, 4, 130
+_CLEAN, _FOUND, _USAGE, _INCONCLUSIVE, _FAULT, _LATER, _INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 _ELSEWHERE: Final = "set FUMEHOOD_BUNDLES, FUMEHOOD_CACHE or, for the service, FUMEHOOD_DATA to another directory"
 _MACHINE: Final = {
@@ -193,7 +194,7 @@ def guarded(command: Callable[[], int]) -> int:
         return _USAGE
     except (SandboxError, CollectorError) as error:
         click.echo(f"fumehood: {error}", err=True)
-        return _USAGE if isinstance(error, UsageError | CollectorError) else _FAULT
+        return _code(error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("fumehood: interrupted; nothing is left running", err=True)
         return _INTERRUPTED
@@ -201,6 +202,13 @@ def guarded(command: Callable[[], int]) -> int:
         structlog.get_logger(__name__).info("what went wrong", exc_info=error)
         click.echo(f"fumehood: {_fault(error)}", err=True)
         return _FAULT
+
+
+def _code(error: SandboxError | CollectorError) -> int:
+    """What a program that gave the command should do: mend it, give it again later, or call somebody."""
+    if isinstance(error, LaneFullError):
+        return _LATER
+    return _FAULT if isinstance(error, SandboxError) and not isinstance(error, UsageError) else _USAGE
 
 
 def _mistake(error: click.ClickException) -> str:

@@ -1,4 +1,4 @@
-"""The commands that submit, look at what waits, and run it: `fumehood submit`, `queue ...`, `worker ...`."""
+"""The commands that submit, and look at what waits: `fumehood submit`, `health`, `queue ...`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from sandbox import completion as completion_of
 from sandbox import service_completion as offered
-from sandbox.service_cli import CONFIG, configured
+from sandbox.service_cli import CONFIG, FORMAT, configured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,32 +18,31 @@ if TYPE_CHECKING:
 Format: TypeAlias = Literal["text", "json"]
 
 _LANES = ("escalation", "manual", "sweep")
-_FORMAT = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
-)
 _LANE = click.argument("lane", type=click.Choice(_LANES), metavar="LANE")
 _ID = click.argument("submission", metavar="ID", shell_complete=offered.submissions())
-
-
-@click.command(
-    epilog="""
-\b
-Exit codes:
-  0  submitted (or answered by an earlier submission); with --wait: ended, nothing found
-  1  with --wait: the verdict is suspicious or malicious
-  2  wrong usage, or with --wait: the package cannot be run
-  3  with --wait: inconclusive
-  4  not taken: the lane is full, or something is missing on this machine; with --wait: given up or cancelled
-"""
-)
-@click.argument("package", shell_complete=completion_of.packages)
-@click.option(
+_URGENCY = click.option(
     "--lane",
     type=click.Choice(_LANES),
     default="manual",
     show_default=True,
     help="How urgent it is: escalations first, sweeps last.",
 )
+_WAIT = click.option("--wait", is_flag=True, help="Stay until it has ended, and show how far it is.")
+_EXIT_CODES = """
+\b
+Exit codes:
+  0  submitted (or answered by an earlier submission); with --wait: ended, nothing found
+  1  with --wait: the verdict is suspicious or malicious
+  2  wrong usage, or with --wait: the package cannot be run
+  3  with --wait: inconclusive
+  4  something is missing on this machine; with --wait: given up or cancelled
+  5  not taken, and nothing is wrong with it: the lane is full; submit it again later
+"""
+
+
+@click.command(epilog=_EXIT_CODES)
+@click.argument("package", shell_complete=completion_of.packages)
+@_URGENCY
 @click.option(
     "--artefact",
     type=click.Choice(["auto", "wheel", "sdist"]),
@@ -63,8 +62,8 @@ Exit codes:
 )
 @click.option("--runtime", metavar="NAME", help="Docker runtime of the pod, instead of the configuration's.")
 @click.option("--force", is_flag=True, help="Run again even if the same was run before.")
-@click.option("--wait", is_flag=True, help="Stay until it has ended, and show how far it is.")
-@_FORMAT
+@_WAIT
+@FORMAT
 @CONFIG
 def submit(
     package: str,
@@ -111,7 +110,7 @@ Exit codes:
   1  something is not
 """
 )
-@_FORMAT
+@FORMAT
 @CONFIG
 def health(form: Format, config: Path | None) -> int:
     """Say whether the service does what it is for: database, Redis, workers, escalations, room for evidence here."""
@@ -126,7 +125,7 @@ def queue() -> None:
 
 
 @queue.command()
-@_FORMAT
+@FORMAT
 @CONFIG
 def status(form: Format, config: Path | None) -> int:
     """How much waits and runs in each lane, which are paused, and who works."""
@@ -143,7 +142,7 @@ def status(form: Format, config: Path | None) -> int:
     help="Only submissions in this state.",
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
-@_FORMAT
+@FORMAT
 @CONFIG
 def list_(lane: Lane | None, state: State | None, limit: int, form: Format, config: Path | None) -> int:
     """List submissions, the latest first."""
@@ -154,7 +153,7 @@ def list_(lane: Lane | None, state: State | None, limit: int, form: Format, conf
 
 @queue.command()
 @_ID
-@_FORMAT
+@FORMAT
 @CONFIG
 def show(submission: str, form: Format, config: Path | None) -> int:
     """Everything about one submission: how far it is, every attempt at it, how it ended."""
@@ -196,6 +195,56 @@ def retry(submissions: tuple[str, ...], config: Path | None) -> int:
     return run(configured(config), submissions)
 
 
+@queue.command(epilog=_EXIT_CODES)
+@_ID
+@_URGENCY
+@click.option(
+    "--profile", shell_complete=offered.profiles, help="Another profile; one of the configuration's worker.profiles."
+)
+@click.option(
+    "--artefact",
+    type=click.Choice(["auto", "wheel", "sdist"]),
+    help="Another file of the release; not for what was uploaded.",
+)
+@click.option("--pod", type=click.Choice(["auto", "bubblewrap", "docker"]), help="Another pod.")
+@click.option("--runtime", metavar="NAME", help="Another Docker runtime.")
+@click.option(
+    "--force/--no-force",
+    default=True,
+    show_default=True,
+    help="Run even if the same was run before; else an earlier submission may answer.",
+)
+@_WAIT
+@FORMAT
+@CONFIG
+def rerun(
+    submission: str,
+    lane: Lane,
+    profile: str | None,
+    artefact: Literal["auto", "wheel", "sdist"] | None,
+    pod: Literal["auto", "bubblewrap", "docker"] | None,
+    runtime: str | None,
+    force: bool,
+    wait: bool,
+    form: Format,
+    config: Path | None,
+) -> int:
+    """Submit what the submission ID was for once more, in whatever state that is. The new one names it as its origin.
+
+    What is not asked for otherwise stays as it was, but for the lane, and for the rules, which are today's.
+
+    \b
+    Examples:
+      fumehood queue rerun 01kb5wq3zt8f6n2v4m9c7x1y0e --profile slow --wait
+      fumehood queue rerun 01kb5wq3zt8f6n2v4m9c7x1y0e --artefact sdist
+    """
+    from sandbox.submissions.rerun import Changes
+    from sandbox.submit_commands import rerun as run
+
+    changes = Changes(profile=profile, artefact=artefact, pod=pod, runtime=runtime)
+    return run(configured(config), submission, changes, lane, force=force, wait=wait, form=form)
+
+
 @queue.command()
 @_LANE
 @click.option("--reason", default="", metavar="TEXT", help="Why; shown by `fumehood queue status`, with who you are.")
@@ -215,49 +264,3 @@ def resume(lane: Lane, config: Path | None) -> int:
     from sandbox.queue_commands import resume as run
 
     return run(configured(config), lane)
-
-
-@click.group(invoke_without_command=True)
-@click.option(
-    "--slots", type=click.IntRange(1, 1024), help="Runs at one time, instead of as many as processors and memory allow."
-)
-@CONFIG
-@click.pass_context
-def worker(context: click.Context, slots: int | None, config: Path | None) -> int:
-    """Run what is submitted, on this host, until Ctrl-C or SIGTERM.
-
-    Ctrl-C once: runs are finished first (the configuration's worker.grace_seconds at most). Twice: they are handed back
-    at once, for another worker. Nothing is lost either way, nor when this is killed.
-
-    \b
-    Examples:
-      fumehood worker
-      fumehood worker --slots 2
-      fumehood worker list
-      fumehood worker drain build7-3fa2c1d4
-    """
-    if context.invoked_subcommand is not None:
-        return 0
-    from sandbox.worker_commands import work
-
-    return work(configured(config), config, slots)
-
-
-@worker.command("list")
-@_FORMAT
-@CONFIG
-def list_workers(form: Format, config: Path | None) -> int:
-    """List the workers of all hosts: how many slots, when last seen, whether they drain."""
-    from sandbox.worker_commands import list_workers as run
-
-    return run(configured(config), form)
-
-
-@worker.command()
-@click.argument("name", shell_complete=offered.workers)
-@CONFIG
-def drain(name: str, config: Path | None) -> int:
-    """Have the worker NAME finish what it runs, begin nothing more, and end."""
-    from sandbox.worker_commands import drain as run
-
-    return run(configured(config), name)

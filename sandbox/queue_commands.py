@@ -83,14 +83,14 @@ def list_submissions(
     configuration: Configuration, lane: Lane | None, state: State | None, limit: int, form: Format
 ) -> int:
     """Print submissions, the latest first."""
-    found = search.search(prepare(configuration), search.Filter(lane=lane, state=state), None, limit + 1)
-    more, found = len(found) > limit, found[:limit]
+    rows = search.search(prepare(configuration), search.Filter(lane=lane, state=state), None, limit + 1)
+    more, rows = len(rows) > limit, rows[:limit]
     if more:
         say(f"there are more than these {limit}: see --limit, --lane and --state")
     if form == "json":
-        write([as_json(found)])
+        write([as_json(rows)])
         return 0
-    if not found:
+    if not rows:
         say("no submission is like that" if lane or state else "nothing was submitted yet: fumehood submit PACKAGE")
     page = Page(Console(highlight=False))
     page.rows(
@@ -102,7 +102,7 @@ def list_submissions(
                 page.text(row.verdict),
                 page.text(f"{row.package}{f'  ({row.reason})' if row.reason else ''}"),
             ]
-            for row in found
+            for row in rows
         ],
         indent=0,
     )
@@ -112,7 +112,7 @@ def list_submissions(
 def show(configuration: Configuration, identifier: str, form: Format) -> int:
     """Print a submission and the attempts at it."""
     engine = prepare(configuration)
-    row = _found(configuration, identifier)
+    row = found(configuration, identifier)
     tried = search.attempts_of(engine, row.id)
     if form == "json":
         write([as_json({**msgspec.structs.asdict(row), "attempts": tried})])
@@ -142,7 +142,7 @@ def cancel(configuration: Configuration, identifiers: Sequence[str], reason: str
     """Cancel submissions."""
     engine, connection = prepare(configuration), connect_if_any(configuration)
     said = f"cancelled by {user()}" + (f": {reason}" if reason else "")
-    for before in [_found(configuration, identifier) for identifier in identifiers]:
+    for before in [found(configuration, identifier) for identifier in identifiers]:
         row = control.cancel(engine, before.id, said, time.time()) or before
         if before.state == "queued" and connection is not None:
             forget(connection, before.lane, before.id, before.attempt + 1)
@@ -154,11 +154,14 @@ def cancel(configuration: Configuration, identifiers: Sequence[str], reason: str
 def retry(configuration: Configuration, identifiers: Sequence[str]) -> int:
     """Queue again what has ended without a result."""
     engine, connection = prepare(configuration), connect_if_any(configuration)
-    found = [_found(configuration, identifier) for identifier in identifiers]
-    for before in found:
+    chosen = [found(configuration, identifier) for identifier in identifiers]
+    for before in chosen:
         if before.state not in FINAL - {"done"}:
-            raise UsageError(f"{before.id} is {before.state}; only dead, failed and cancelled submissions are retried")
-    for before in found:
+            advice = f"`fumehood queue rerun {before.id}` runs the same again"
+            raise UsageError(
+                f"{before.id} is {before.state}; only dead, failed and cancelled submissions are retried ({advice})"
+            )
+    for before in chosen:
         row = control.retry(engine, before.id, configuration.queue.attempts, time.time()) or before
         say(f"{row.id}: {row.state}")
         hand_over(connection, row)
@@ -180,7 +183,12 @@ def resume(configuration: Configuration, lane: Lane) -> int:
     return 0
 
 
-def _found(configuration: Configuration, identifier: str) -> Submission:
+def found(configuration: Configuration, identifier: str) -> Submission:
+    """The submission of this id.
+
+    Raises:
+        UsageError: There is none.
+    """
     row = query.get(prepare(configuration), identifier)
     if row is None:
         raise UsageError(f"there is no submission {identifier[:64]!a}; `fumehood queue list` lists them")

@@ -22,6 +22,10 @@ CONFIG = click.option(
     help="The configuration's file; without it the user's or the machine's, if there is one.",
 )
 
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
+)
+
 
 def configured(config: Path | None) -> Configuration:
     """The configuration that a command runs under."""

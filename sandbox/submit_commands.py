@@ -17,12 +17,13 @@ from sandbox.intake import keep_upload, normalise
 from sandbox.pod.choose import Wanted, check
 from sandbox.queue.connection import connect_if_any
 from sandbox.queue.work import load_profiles
-from sandbox.queue_commands import NO_WORKER, hand_over, user
+from sandbox.queue_commands import NO_WORKER, found, hand_over, user
 from sandbox.resources import rules_directory
 from sandbox.service_commands import prepare
 from sandbox.standard_output import as_json, say, write
 from sandbox.submissions import query, workers
 from sandbox.submissions.model import FINAL, Lane, Request
+from sandbox.submissions.rerun import Changes, changed
 from sandbox.submissions.submit import submit as commit
 from sandbox.terminal.page import Page, harmless
 
@@ -50,7 +51,36 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 def submit(configuration: Configuration, wish: Wish, *, wait: bool, form: Literal["text", "json"]) -> int:
     """Commit a submission and queue it; wait for its end when asked to."""
-    request = _request(configuration, wish)
+    return _taken(configuration, _request(configuration, wish), wait=wait, form=form)
+
+
+def rerun(  # noqa: PLR0913 - the options of the command
+    configuration: Configuration,
+    identifier: str,
+    changes: Changes,
+    lane: Lane,
+    *,
+    force: bool,
+    wait: bool,
+    form: Literal["text", "json"],
+) -> int:
+    """Submit what was submitted before, with something changed; the new submission names its origin."""
+    origin = found(configuration, identifier)
+    how = changed(origin, changes)
+    wish = Wish(
+        package=how.package,
+        lane=lane,
+        artefact=how.artefact,
+        profile=how.profile,
+        pod=how.pod,
+        runtime=how.runtime,
+        force=force,
+    )
+    request = msgspec.structs.replace(_checked(configuration, wish), upload=origin.upload, origin=origin.id)
+    return _taken(configuration, request, wait=wait, form=form)
+
+
+def _taken(configuration: Configuration, request: Request, *, wait: bool, form: Literal["text", "json"]) -> int:
     connection = connect_if_any(configuration)
     engine = prepare(configuration)
     plan = configuration.queue
@@ -77,6 +107,16 @@ def submit(configuration: Configuration, wish: Wish, *, wait: bool, form: Litera
 
 
 def _request(configuration: Configuration, wish: Wish) -> Request:
+    checked = _checked(configuration, wish)
+    if wish.package.startswith("pkg:"):
+        return msgspec.structs.replace(checked, package=normalise(wish.package))
+    package, upload = keep_upload(wish.package, wish.artefact, configuration.uploads)
+    open_evidence(configuration.evidence).keep_upload(configuration.uploads / upload / package, upload)
+    return msgspec.structs.replace(checked, package=package, upload=upload)
+
+
+def _checked(configuration: Configuration, wish: Wish) -> Request:
+    """What is asked for, with the configuration's defaults; of the package nothing is looked at yet."""
     pod = wish.pod or configuration.worker.pod
     runtime = configuration.worker.runtime if wish.runtime is None and wish.pod is None else wish.runtime or ""
     check(Wanted(pod=pod, runtime=runtime))
@@ -84,14 +124,8 @@ def _request(configuration: Configuration, wish: Wish) -> Request:
     profile = profiles.get(wish.profile) if wish.profile else next(iter(profiles.values()))
     if profile is None:
         raise UsageError(f"the configuration offers no profile {wish.profile!r}; choose one of {', '.join(profiles)}")
-    if wish.package.startswith("pkg:"):
-        package, upload = normalise(wish.package), ""
-    else:
-        package, upload = keep_upload(wish.package, wish.artefact, configuration.uploads)
-        open_evidence(configuration.evidence).keep_upload(configuration.uploads / upload / package, upload)
     return Request(
-        package=package,
-        upload=upload,
+        package=wish.package,
         profile=profile.name,
         profile_sha256=profile.sha256,
         rules_sha256=rules_digest(rules_directory()),

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sandbox.api import cursors
 from sandbox.api.access import Analyst, Submitter
-from sandbox.api.intake import found, request_of, taken
+from sandbox.api.intake import found, request_of, taken, unprocessable
 from sandbox.api.models import (
     Attempt,
     Identifier,
@@ -31,8 +31,10 @@ from sandbox.api.problems import NothingNewError, ProblemError, documented, not_
 from sandbox.api.service import ServiceNeeded
 from sandbox.api.submit import IdempotencyKey, answered
 from sandbox.api.watch import Watcher
+from sandbox.errors import IntakeError
 from sandbox.submissions import control, model, search
 from sandbox.submissions.model import FINAL
+from sandbox.submissions.rerun import Changes, changed
 
 ROUTER: Final = APIRouter(prefix="/submissions", tags=["submissions"])
 
@@ -181,13 +183,17 @@ def rerun(  # noqa: PLR0913, PLR0917 - who asks, for what
 ) -> Submitted:
     """Run the same again, otherwise; the new submission names this one as its origin."""
     row = found(service, submission)
-    same_pod = wanted.pod is None
+    changes = Changes(profile=wanted.profile, artefact=wanted.artefact, pod=wanted.pod, runtime=wanted.runtime)
+    try:
+        how = changed(row, changes)
+    except IntakeError as error:
+        raise unprocessable("artefact", error) from error
     options = Options(
         lane=wanted.lane,
-        profile=wanted.profile or row.profile,
-        artefact=wanted.artefact or row.artefact,
-        pod=row.pod if same_pod else wanted.pod,
-        runtime=row.runtime if same_pod and wanted.runtime is None else wanted.runtime,
+        profile=how.profile,
+        artefact=how.artefact,
+        pod=how.pod,
+        runtime=how.runtime,
         webhook=wanted.webhook,
         force=wanted.force,
     )

@@ -17,7 +17,7 @@ from sandbox.api.problems import ProblemError, document, documented
 from sandbox.api.receive import FIELD, Received, receive
 from sandbox.api.service import Service, ServiceNeeded
 from sandbox.errors import IntakeError
-from sandbox.intake.archive import inspect
+from sandbox.intake.archive import check_kind, inspect
 from sandbox.intake.private import place
 from sandbox.intake.target import Target
 from sandbox.submissions import model
@@ -131,12 +131,10 @@ def answered(response: Response, made: model.Submitted) -> Submitted:
 
 def _keep(service: Service, received: Received, wanted: model.Request, key: str | None) -> model.Submitted:
     try:
-        identity = inspect(received.path, received.filename, _TARGET).identity
+        check_kind(received.filename, wanted.artefact)
+        inspect(received.path, received.filename, _TARGET)
     except IntakeError as error:
         raise unprocessable("artefact", error) from error
-    if wanted.artefact not in ("auto", identity.kind):
-        detail = f"the file is a {identity.kind}, not a {wanted.artefact}; leave `artefact` out"
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "artefact", detail)
     placed = place(received.path, service.configuration.uploads / received.sha256, received.filename)
     service.evidence.keep_upload(placed, received.sha256)
     return taken(service, msgspec.structs.replace(wanted, package=received.filename, upload=received.sha256), key)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from sandbox.intake.target import Target
 
 Kind: TypeAlias = Literal["sdist", "wheel"]
+Choice: TypeAlias = Literal["sdist", "wheel", "auto"]
 SUFFIXES = (".whl", ".tar.gz", ".zip")
+_CALLED = {"sdist": "an sdist", "wheel": "a wheel"}
 _MAX_METADATA = 1024**2
 _MAX_NAME = 255
 _METADATA = re.compile(r"(?P<info>[^/]+\.dist-info)/METADATA")
@@ -77,6 +79,19 @@ def identify(filename: str) -> Identity:
     except (InvalidSdistFilename, InvalidName) as error:
         raise IntakeError(f"{quoted(filename)} is not an sdist's name; it must be NAME-VERSION.tar.gz") from error
     return Identity(kind="sdist", name=name, version=str(version))
+
+
+def check_kind(filename: str, choice: Choice) -> None:
+    """Refuse to take a file for what it is not: unlike a release of the index, it is one artefact and no other.
+
+    Raises:
+        IntakeError: By its name it is the other kind, or none.
+    """
+    kind = identify(filename).kind
+    if choice not in ("auto", kind):
+        raise IntakeError(
+            f"{quoted(filename)} is {_CALLED[kind]}, not {_CALLED[choice]}; leave the option `artefact` out for a file"
+        )
 
 
 def inspect(path: Path, filename: str, target: Target) -> Inspection:

@@ -15,8 +15,8 @@ from packaging.version import InvalidVersion, Version
 
 from collector.manifest import Package
 from sandbox.errors import IntakeError, UnavailableError
-from sandbox.intake.archive import SUFFIXES, Kind, identify, inspect
-from sandbox.intake.choose import Choice, choose
+from sandbox.intake.archive import SUFFIXES, Choice, Kind, check_kind, identify, inspect
+from sandbox.intake.choose import choose
 from sandbox.intake.index import Source, download, project_files
 from sandbox.intake.private import keep
 from sandbox.intake.quoting import quoted
@@ -124,7 +124,7 @@ def keep_upload(text: str, choice: Choice, directory: Path) -> tuple[str, str]:
         IntakeError: It is not a file that we can run.
     """
     path = _path(text)
-    _check_kind(path, choice)
+    check_kind(path.name, choice)
     kept, sha256 = keep(path, directory, path.name)
     return kept.name, sha256
 
@@ -161,15 +161,9 @@ def fetch(purl: PackageURL, choice: Choice, source: Source, directory: Path, tar
 
 
 def _local(path: Path, choice: Choice, directory: Path, target: Target) -> Artefact:
-    _check_kind(path, choice)
+    check_kind(path.name, choice)
     copy, sha256 = keep(path, directory, path.name)
     return _described(copy, sha256, "file", target, ())
-
-
-def _check_kind(path: Path, choice: Choice) -> None:
-    kind = identify(path.name).kind
-    if choice not in ("auto", kind):
-        raise IntakeError(f"{quoted(path.name)} is a {kind}, not a {choice}; leave --artefact out for a local file")
 
 
 def _described(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from sandbox.intake.archive import Choice
     from sandbox.intake.index import ProjectFile
     from sandbox.intake.target import Target
 
-Choice: TypeAlias = Literal["sdist", "wheel", "auto"]
 _SHOWN_VERSIONS = 8
 
 

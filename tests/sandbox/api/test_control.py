@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING
 
+import pytest
 from sqlalchemy import update
 
 from sandbox.database import writing
@@ -137,7 +138,7 @@ def test_only_what_ended_without_a_result_is_retried(api: Offered) -> None:
 
 
 def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(api: Offered) -> None:
-    origin = api.submitted(artefact="wheel", pod="docker", runtime="runsc", upload="d" * 64, package="a-1.tar.gz")
+    origin = api.submitted(artefact="auto", pod="docker", runtime="runsc", upload="d" * 64, package="a-1.tar.gz")
     with api.client("analyst") as client:
         answer = client.post(f"/submissions/{origin.id}/rerun", json={"artefact": "sdist", "pod": "bubblewrap"})
         assert answer.status_code == 201
@@ -154,9 +155,22 @@ def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(api: Offered) -> N
         same = client.post(f"/submissions/{origin.id}/rerun", json={}).json()
         row = query.get(api.service.engine, same["id"])
         assert row
-        assert (row.pod, row.runtime, row.artefact) == ("docker", "runsc", "wheel")
+        assert (row.pod, row.runtime, row.artefact) == ("docker", "runsc", "auto")
         for wrong in ({"profile": "other"}, {"pod": "bubblewrap", "runtime": "runsc"}, {"pod": "podman"}):
             assert client.post(f"/submissions/{origin.id}/rerun", json=wrong).status_code == 422
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a-1-py3-none-any.whl", "a wheel"), ("a-1.tar.gz", "an sdist")])
+def test_what_was_uploaded_is_not_run_again_as_what_it_is_not(api: Offered, name: str, kind: str) -> None:
+    origin = api.submitted(upload="d" * 64, package=name)
+    other, called = ("sdist", "an sdist") if kind == "a wheel" else ("wheel", "a wheel")
+    with api.client("analyst") as client:
+        answer = client.post(f"/submissions/{origin.id}/rerun", json={"artefact": other})
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+        problem = answer.json()
+        assert problem["type"] == "urn:fumehood:problem:artefact"
+        assert problem["detail"] == f"'{name}' is {kind}, not {called}; leave the option `artefact` out for a file"
+        assert client.get("/submissions", params={"origin": origin.id}).json()["items"] == []
 
 
 def test_a_lane_is_paused_and_resumed(api: Offered) -> None:

@@ -322,4 +322,4 @@ def test_six_comes_from_the_index_that_pip_is_configured_with(tmp_path: Path) ->
 
 def test_a_local_wheel_is_not_run_as_an_sdist(intake: Intake, tmp_path: Path) -> None:
     built(tmp_path, WHEEL)
-    assert "is a wheel, not a sdist" in intake.refuses(str(tmp_path / WHEEL), "sdist")
+    assert "is a wheel, not an sdist" in intake.refuses(str(tmp_path / WHEEL), "sdist")

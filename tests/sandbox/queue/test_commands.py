@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -100,6 +101,103 @@ def test_all_or_none_are_cancelled_and_what_has_ended_stays(
     assert said == f"{row.id}: cancelled\n{row.id}: nothing to cancel, it is cancelled\n"
 
 
+def _fumehood(*arguments: str) -> int:
+    """What the shell gets."""
+    return guarded(lambda: cli.main(list(arguments), prog_name="fumehood", standalone_mode=False))
+
+
+@pytest.fixture
+def commanded(alone: Configuration, monkeypatch: pytest.MonkeyPatch) -> Configuration:
+    """The configuration of every command that is given."""
+    monkeypatch.setenv("FUMEHOOD_DATA", str(alone.data))
+    return alone
+
+
+def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(
+    commanded: Configuration, capfd: pytest.CaptureFixture[str]
+) -> None:
+    origin, _ = _submitted(commanded, capfd)
+    changes = ("--artefact", "sdist", "--pod", "docker", "--runtime", "runsc", "--lane", "escalation")
+    assert _fumehood("queue", "rerun", origin.id, *changes, "--format", "json") == 0
+    out, said = capfd.readouterr()
+    made = json.loads(out)
+    assert said == f"{made['id']} is committed; no Redis runs here yet, and it waits for one: `fumehood up` starts it\n"
+    kept = ("package", "profile", "origin", "artefact", "pod", "runtime", "lane", "state")
+    assert [made[name] for name in kept] == [
+        origin.package,
+        origin.profile,
+        origin.id,
+        "sdist",
+        "docker",
+        "runsc",
+        "escalation",
+        "queued",
+    ]
+    # What is not said stays as it was there; by itself it is run again, and only with --no-force answered.
+    assert _fumehood("queue", "rerun", made["id"], "--format", "json") == 0
+    same = json.loads(capfd.readouterr().out)
+    assert [same[name] for name in ("origin", "artefact", "pod", "runtime", "lane")] == [
+        made["id"],
+        "sdist",
+        "docker",
+        "runsc",
+        "manual",
+    ]
+    assert _fumehood("queue", "rerun", origin.id, "--no-force") == 0
+    assert capfd.readouterr().out == f"{origin.id}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--profile", "slow"), "the configuration offers no profile 'slow'; choose one of pypi"),
+        (("--runtime", "runsc"), "--runtime is for --pod docker; the embedded pod has none"),
+    ],
+)
+def test_a_rerun_that_cannot_be_is_refused(
+    commanded: Configuration, capfd: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    row, _ = _submitted(commanded, capfd)
+    assert _fumehood("queue", "rerun", row.id, *arguments) == 2
+    assert capfd.readouterr() == ("", f"fumehood: {said}\n")
+    assert _fumehood("queue", "rerun", "nope") == 2
+    assert capfd.readouterr().err.startswith("fumehood: there is no submission 'nope'; ")
+
+
+@pytest.mark.usefixtures("commanded")
+def test_what_was_uploaded_is_not_run_again_as_what_it_is_not(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    wheel = tmp_path / "thing-1.0-py3-none-any.whl"
+    wheel.write_bytes(b"looked into only when it is run")
+    assert _fumehood("submit", str(wheel)) == 0
+    origin = capfd.readouterr().out.strip()
+    refusal = f"fumehood: '{wheel.name}' is a wheel, not an sdist; leave the option `artefact` out for a file\n"
+    assert _fumehood("queue", "rerun", origin, "--artefact", "sdist") == 2
+    assert capfd.readouterr() == ("", refusal)
+    assert _fumehood("submit", str(wheel), "--artefact", "sdist") == 2
+    assert capfd.readouterr() == ("", refusal)
+    assert _fumehood("queue", "rerun", origin, "--artefact", "wheel", "--format", "json") == 0
+    made = json.loads(capfd.readouterr().out)
+    assert (made["package"], made["artefact"], made["origin"]) == (wheel.name, "wheel", origin)
+    assert made["upload"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+
+def test_a_full_lane_has_an_exit_code_of_its_own(
+    commanded: Configuration, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUMEHOOD_QUEUE_MANUALS", "1")
+    row, _ = _submitted(commanded, capfd)
+    full = "fumehood: 1 submissions wait in the lane 'manual', which is full; try again later, or add workers\n"
+    assert _fumehood("submit", "pkg:pypi/other") == 5
+    assert capfd.readouterr() == ("", full)
+    assert _fumehood("queue", "rerun", row.id) == 5
+    assert capfd.readouterr() == ("", full)
+    # Neither the same work nor another lane needs room in it.
+    assert _fumehood("submit", "pkg:pypi/thing") == 0
+    assert _fumehood("submit", "pkg:pypi/other", "--lane", "escalation") == 0
+
+
 def test_a_database_that_breaks_meanwhile_is_no_bug_of_ours(
     alone: Configuration, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +226,8 @@ def test_tab_offers_what_the_service_knows(
     assert row.id in _offered(["queue", "cancel"], "")
     assert _offered(["queue", "cancel", row.id], "") == {}
     assert _offered(["queue", "retry"], "") == {}
+    assert row.id in _offered(["queue", "rerun"], "")
+    assert _offered(["queue", "rerun", row.id, "--profile"], "p") == {"pypi": None}
     assert _offered(["submit", "--profile"], "") == {"pypi": None}
     assert _offered(["worker", "drain"], "") == _offered(["store", "show"], "") == {}
     with writing(open_database(alone.database)) as connection:
