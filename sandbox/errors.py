@@ -65,6 +65,10 @@ class LaneFullError(SandboxError):
     """Too much waits already: the same request may be taken later."""
 
 
+class UploadRemovedError(UsageError):
+    """A file that was uploaded, and is to be run again, is not kept any more."""
+
+
 class KeyReusedError(SandboxError):
     """An idempotency key came with another request before."""
 

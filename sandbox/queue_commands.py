@@ -12,12 +12,13 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from sandbox.errors import UsageError
+from sandbox.evidence import open_evidence
 from sandbox.queue.connection import connect_if_any
 from sandbox.queue.enqueue import enqueue
 from sandbox.queue.lanes import forget
 from sandbox.service_commands import prepare
 from sandbox.standard_output import as_json, say, write
-from sandbox.submissions import control, lanes, query, search, workers
+from sandbox.submissions import control, lanes, query, search, uploads, workers
 from sandbox.submissions.model import FINAL, LANES, Lane, State
 from sandbox.terminal.page import Page
 
@@ -161,6 +162,8 @@ def retry(configuration: Configuration, identifiers: Sequence[str]) -> int:
             raise UsageError(
                 f"{before.id} is {before.state}; only dead, failed and cancelled submissions are retried ({advice})"
             )
+        if before.upload:
+            uploads.want_again(engine, open_evidence(configuration.evidence), before.upload, time.time())
     for before in chosen:
         row = control.retry(engine, before.id, configuration.queue.attempts, time.time()) or before
         say(f"{row.id}: {row.state}")

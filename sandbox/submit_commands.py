@@ -21,13 +21,15 @@ from sandbox.queue_commands import NO_WORKER, found, hand_over, user
 from sandbox.resources import rules_directory
 from sandbox.service_commands import prepare
 from sandbox.standard_output import as_json, say, write
-from sandbox.submissions import query, workers
+from sandbox.submissions import query, uploads, workers
 from sandbox.submissions.model import FINAL, Lane, Request
 from sandbox.submissions.rerun import Changes, changed
 from sandbox.submissions.submit import submit as commit
 from sandbox.terminal.page import Page, harmless
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from sandbox.config import Configuration
     from sandbox.submissions.model import Submission
 
@@ -51,7 +53,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 def submit(configuration: Configuration, wish: Wish, *, wait: bool, form: Literal["text", "json"]) -> int:
     """Commit a submission and queue it; wait for its end when asked to."""
-    return _taken(configuration, _request(configuration, wish), wait=wait, form=form)
+    engine = prepare(configuration)
+    return _taken(configuration, engine, _request(configuration, engine, wish), wait=wait, form=form)
 
 
 def rerun(  # noqa: PLR0913 - the options of the command
@@ -77,12 +80,16 @@ def rerun(  # noqa: PLR0913 - the options of the command
         force=force,
     )
     request = msgspec.structs.replace(_checked(configuration, wish), upload=origin.upload, origin=origin.id)
-    return _taken(configuration, request, wait=wait, form=form)
-
-
-def _taken(configuration: Configuration, request: Request, *, wait: bool, form: Literal["text", "json"]) -> int:
-    connection = connect_if_any(configuration)
     engine = prepare(configuration)
+    if origin.upload:
+        uploads.want_again(engine, open_evidence(configuration.evidence), origin.upload, time.time())
+    return _taken(configuration, engine, request, wait=wait, form=form)
+
+
+def _taken(
+    configuration: Configuration, engine: Engine, request: Request, *, wait: bool, form: Literal["text", "json"]
+) -> int:
+    connection = connect_if_any(configuration)
     plan = configuration.queue
     full: dict[Lane, int] = {"escalation": plan.escalations, "manual": plan.manuals, "sweep": plan.sweeps}
     made = commit(engine, request, time.time(), full)
@@ -106,11 +113,13 @@ def _taken(configuration: Configuration, request: Request, *, wait: bool, form: 
     return _VERDICTS[ended.verdict] if ended.state == "done" else _STATES[ended.state]
 
 
-def _request(configuration: Configuration, wish: Wish) -> Request:
+def _request(configuration: Configuration, engine: Engine, wish: Wish) -> Request:
     checked = _checked(configuration, wish)
     if wish.package.startswith("pkg:"):
         return msgspec.structs.replace(checked, package=normalise(wish.package))
-    package, upload = keep_upload(wish.package, wish.artefact, configuration.uploads)
+    package, upload = keep_upload(
+        wish.package, wish.artefact, configuration.uploads, lambda sha256: uploads.want(engine, sha256, time.time())
+    )
     open_evidence(configuration.evidence).keep_upload(configuration.uploads / upload / package, upload)
     return msgspec.structs.replace(checked, package=package, upload=upload)
 

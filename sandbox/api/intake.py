@@ -13,10 +13,10 @@ from sandbox.api.models import Options, SubmissionRequest
 from sandbox.api.problems import ProblemError, not_found
 from sandbox.api.receive import SPARE
 from sandbox.api.service import Service
-from sandbox.errors import IntakeError, KeyReusedError, LaneFullError, UsageError, WebhookError
+from sandbox.errors import IntakeError, KeyReusedError, LaneFullError, UploadRemovedError, UsageError, WebhookError
 from sandbox.intake import normalise
 from sandbox.pod.choose import Wanted, check
-from sandbox.submissions import model, query
+from sandbox.submissions import model, query, uploads
 from sandbox.submissions.submit import submit
 from sandbox.webhooks.receivers import receiver_of
 
@@ -150,6 +150,20 @@ def found(service: Service, identifier: str) -> model.Submission:
     if row is None:
         raise not_found("submission")
     return row
+
+
+def require_upload(service: Service, row: model.Submission) -> None:
+    """See to it that what was uploaded, and is to be run again, is kept until then.
+
+    Raises:
+        ProblemError: It is not kept any more (409).
+    """
+    if not row.upload:
+        return
+    try:
+        uploads.want_again(service.engine, service.evidence, row.upload, service.clock())
+    except UploadRemovedError as error:
+        raise ProblemError(HTTPStatus.CONFLICT, "upload-removed", str(error)) from error
 
 
 def unprocessable(kind: str, error: Exception) -> ProblemError:

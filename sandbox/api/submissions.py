@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sandbox.api import cursors
 from sandbox.api.access import Analyst, Submitter
-from sandbox.api.intake import found, request_of, taken, unprocessable
+from sandbox.api.intake import found, request_of, require_upload, taken, unprocessable
 from sandbox.api.models import (
     Attempt,
     Identifier,
@@ -156,6 +156,7 @@ def retry(submission: SubmissionId, service: ServiceNeeded, _caller: Analyst, ho
     if row.state not in FINAL or row.state == "done":
         detail = f"it is {row.state}; only what is dead, failed or cancelled is retried (rerun what is done)"
         raise ProblemError(HTTPStatus.CONFLICT, "state", detail)
+    require_upload(service, row)
     more = how.attempts if how and how.attempts else service.configuration.queue.attempts
     changed = control.retry(service.engine, submission, more, service.clock())
     if changed is None:
@@ -170,7 +171,7 @@ def retry(submission: SubmissionId, service: ServiceNeeded, _caller: Analyst, ho
     status_code=HTTPStatus.CREATED,
     responses={
         200: {"model": Submitted, "description": "An earlier submission answers for the same work"},
-        **documented(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+        **documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
     },
 )
 def rerun(  # noqa: PLR0913, PLR0917 - who asks, for what
@@ -198,6 +199,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - who asks, for what
         force=wanted.force,
     )
     request = request_of(service, caller, options, row.package, upload=row.upload, origin=row.id)
+    require_upload(service, row)
     return answered(response, taken(service, request, idempotency_key))
 
 

@@ -20,7 +20,7 @@ from sandbox.errors import IntakeError
 from sandbox.intake.archive import check_kind, inspect
 from sandbox.intake.private import place
 from sandbox.intake.target import Target
-from sandbox.submissions import model
+from sandbox.submissions import model, uploads
 
 ROUTER: Final = APIRouter(prefix="/submissions", tags=["submit"])
 _TARGET: Final = Target("3.11.2")
@@ -135,6 +135,7 @@ def _keep(service: Service, received: Received, wanted: model.Request, key: str 
         inspect(received.path, received.filename, _TARGET)
     except IntakeError as error:
         raise unprocessable("artefact", error) from error
+    uploads.want(service.engine, received.sha256, service.clock())
     placed = place(received.path, service.configuration.uploads / received.sha256, received.filename)
     service.evidence.keep_upload(placed, received.sha256)
     return taken(service, msgspec.structs.replace(wanted, package=received.filename, upload=received.sha256), key)

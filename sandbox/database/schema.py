@@ -33,6 +33,7 @@ __all__ = [
     "SWEEP_ENTRIES",
     "SWEEP_RUNS",
     "TOKENS",
+    "UPLOADS",
     "WORKERS",
 ]
 
@@ -92,6 +93,14 @@ SUBMISSIONS: Final = Table(
     Index(None, "upload", "changed"),
     Index(None, "sha256", "profile_sha256", "rules_sha256"),
 )
+
+UPLOADS: Final = Table(
+    "uploads",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),
+    Column("wanted", Double, nullable=False, comment="when somebody last said that it is needed"),
+)
+"""Uploads that may not be removed for some time, whether a submission names them yet or not."""
 
 KEYS: Final = Table(
     "idempotency_keys",

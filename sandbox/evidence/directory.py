@@ -119,6 +119,11 @@ class DirectoryStore:
             # Wanted again, it is as good as new; a hard link has its file's time.
             os.utime(target)
 
+    def keeps_upload(self, sha256: str) -> bool:
+        """See `EvidenceStore.keeps_upload`."""
+        with self._faults_told():
+            return self._upload(sha256).exists()
+
     def fetch_upload(self, sha256: str, target: Path) -> None:
         """See `EvidenceStore.fetch_upload`."""
         with self._faults_told():

@@ -106,6 +106,15 @@ class ObjectsStore:
         with self._faults_told(), file.open("rb") as stream:
             obstore.put(self._objects, _upload(sha256), stream)
 
+    def keeps_upload(self, sha256: str) -> bool:
+        """See `EvidenceStore.keeps_upload`."""
+        with self._faults_told():
+            try:
+                obstore.head(self._objects, _upload(sha256))
+            except FileNotFoundError:
+                return False
+        return True
+
     def fetch_upload(self, sha256: str, target: Path) -> None:
         """See `EvidenceStore.fetch_upload`."""
         with self._faults_told():

@@ -85,6 +85,10 @@ class EvidenceStore(Protocol):
         """Keep an artefact that somebody sent, by its digest, so that every host can run it."""
         ...
 
+    def keeps_upload(self, sha256: str) -> bool:
+        """Whether such an artefact is kept."""
+        ...
+
     def fetch_upload(self, sha256: str, target: Path) -> None:
         """Write such an artefact to a file, whole or not at all. Its content is not verified: whoever runs it does.
 

@@ -26,6 +26,8 @@ from sandbox.registry.errors import RegistryError
 from sandbox.registry.fetch import Fetcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.intake.pip_config import PipConfiguration
 
 _FORM = "write pkg:pypi/NAME@VERSION, or give the path of a wheel or sdist"
@@ -109,13 +111,16 @@ def normalise(text: str) -> str:
     return PackageURL("pypi", None, canonicalize_name(purl.name), version).to_string()
 
 
-def keep_upload(text: str, choice: Choice, directory: Path) -> tuple[str, str]:
+def keep_upload(
+    text: str, choice: Choice, directory: Path, about: Callable[[str], None] = lambda _sha256: None
+) -> tuple[str, str]:
     """Keep a file that is to be run later, by somebody else: `<directory>/<sha256>/<filename>`.
 
     Args:
         text: Its path.
         choice: What it has to be.
         directory: Of all uploads; made when missing.
+        about: Told the digest before the file is kept.
 
     Returns:
         The file's name, and its digest.
@@ -125,7 +130,7 @@ def keep_upload(text: str, choice: Choice, directory: Path) -> tuple[str, str]:
     """
     path = _path(text)
     check_kind(path.name, choice)
-    kept, sha256 = keep(path, directory, path.name)
+    kept, sha256 = keep(path, directory, path.name, about)
     return kept.name, sha256
 
 

@@ -7,22 +7,28 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from sandbox.errors import IntakeError, UnavailableError
 from sandbox.intake.quoting import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_BYTES = 2 * 1024**3
 _CHUNK = 1024 * 1024
 
 
-def keep(source: Path, directory: Path, filename: str) -> tuple[Path, str]:
+def keep(
+    source: Path, directory: Path, filename: str, about: Callable[[str], None] = lambda _sha256: None
+) -> tuple[Path, str]:
     """Copy a file, reading it once.
 
     Args:
         source: A regular file.
         directory: Where copies are kept; made for this user alone when it is not there.
         filename: Name of the copy, one path component.
+        about: Told the digest before the copy is at its place.
 
     Returns:
         The copy, `directory/<sha256>/<filename>`, and the digest.
@@ -34,7 +40,7 @@ def keep(source: Path, directory: Path, filename: str) -> tuple[Path, str]:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise IntakeError(f"{quoted(str(source))} is not a regular file; give a wheel or an sdist")
         try:
-            return _copy(stream, directory, filename)
+            return _copy(stream, directory, filename, about)
         except OSError as error:
             raise UnavailableError(
                 f"{quoted(filename)} cannot be copied to the cache: {error}; check the disk"
@@ -57,7 +63,7 @@ def _without_following(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def _copy(stream: IO[bytes], directory: Path, filename: str) -> tuple[Path, str]:
+def _copy(stream: IO[bytes], directory: Path, filename: str, about: Callable[[str], None]) -> tuple[Path, str]:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=directory, prefix=".incoming-", delete=False) as copy:
         temporary = Path(copy.name)
@@ -71,6 +77,7 @@ def _copy(stream: IO[bytes], directory: Path, filename: str) -> tuple[Path, str]
                 digest.update(chunk)
                 copy.write(chunk)
             copy.flush()
+            about(digest.hexdigest())
             return place(temporary, directory / digest.hexdigest(), filename), digest.hexdigest()
         finally:
             temporary.unlink(missing_ok=True)

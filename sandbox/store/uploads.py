@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
-
-from sandbox.database.schema import SUBMISSIONS
+from sandbox.database import writing
 from sandbox.evidence.store import is_digest
+from sandbox.submissions import uploads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -32,22 +32,22 @@ def prune_uploads(engine: Engine, evidence: EvidenceStore, here: Path, before: f
     """
     removed = 0
     for sha256, kept in evidence.uploads():
-        if kept < before and not _is_wanted(engine, sha256, before):
-            evidence.drop_upload(sha256)
-            removed += 1
+        removed += kept < before and _remove(engine, sha256, before, evidence.drop_upload)
     for directory in here.glob("*"):
         # Others of this name are what is arriving.
-        old = is_digest(directory.name) and directory.stat().st_mtime < before
-        if old and not _is_wanted(engine, directory.name, before):
-            shutil.rmtree(directory)
+        if is_digest(directory.name) and directory.stat().st_mtime < before:
+            _remove(engine, directory.name, before, lambda sha256: shutil.rmtree(here / sha256))
     return removed
 
 
-def _is_wanted(engine: Engine, sha256: str, since: float) -> bool:
-    table = SUBMISSIONS.c
-    query = select(table.id).where(
-        table.upload == sha256,
-        or_(table.state.in_(("queued", "running")), table.changed >= since),
-    )
+def _remove(engine: Engine, sha256: str, before: float, drop: Callable[[str], None]) -> bool:
+    """Remove one, unless somebody needs it."""
     with engine.connect() as connection:
-        return connection.execute(query.limit(1)).first() is not None
+        if uploads.is_wanted(connection, sha256, before):
+            return False
+    # It may be submitted again meanwhile.
+    with writing(engine) as connection:
+        unneeded = uploads.forget(connection, sha256, before)
+        if unneeded:
+            drop(sha256)
+    return unneeded

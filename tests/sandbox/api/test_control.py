@@ -14,6 +14,8 @@ from sandbox.submissions import attempts, query, workers
 from tests.sandbox.api.conftest import ON_BOTH
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.sandbox.api.conftest import Offered
 
 
@@ -137,7 +139,9 @@ def test_only_what_ended_without_a_result_is_retried(api: Offered) -> None:
         assert (first["outcome"], first["reason"]) == ("lost", "the tracer crashed")
 
 
-def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(api: Offered) -> None:
+def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(api: Offered, tmp_path: Path) -> None:
+    (tmp_path / "a-1.tar.gz").write_bytes(b"a")
+    api.service.evidence.keep_upload(tmp_path / "a-1.tar.gz", "d" * 64)
     origin = api.submitted(artefact="auto", pod="docker", runtime="runsc", upload="d" * 64, package="a-1.tar.gz")
     with api.client("analyst") as client:
         answer = client.post(f"/submissions/{origin.id}/rerun", json={"artefact": "sdist", "pod": "bubblewrap"})
@@ -158,6 +162,17 @@ def test_a_rerun_is_linked_to_its_origin_and_differs_as_asked(api: Offered) -> N
         assert (row.pod, row.runtime, row.artefact) == ("docker", "runsc", "auto")
         for wrong in ({"profile": "other"}, {"pod": "bubblewrap", "runtime": "runsc"}, {"pod": "podman"}):
             assert client.post(f"/submissions/{origin.id}/rerun", json=wrong).status_code == 422
+
+
+def test_what_was_uploaded_and_is_not_kept_any_more_is_not_run_again(api: Offered) -> None:
+    done, dead = (api.submitted(upload="d" * 64, package="a-1.tar.gz") for _ in range(2))
+    attempts.lose(api.service.engine, api.run(dead.id), "the tracer crashed", api.service.clock())
+    with api.client("analyst") as client:
+        client.post(f"/submissions/{dead.id}/cancel")
+        for request in (f"{done.id}/rerun", f"{dead.id}/retry"):
+            answer = client.post(f"/submissions/{request}", json={})
+            assert (answer.status_code, answer.json()["type"]) == (409, "urn:fumehood:problem:upload-removed")
+            assert answer.json()["detail"].endswith("is not kept any more; submit the file again")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("a-1-py3-none-any.whl", "a wheel"), ("a-1.tar.gz", "an sdist")])

@@ -7,6 +7,8 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,17 +16,18 @@ import httpx2
 import msgspec
 import psutil
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 
 from sandbox.api import receive
-from sandbox.database.schema import SUBMISSIONS
+from sandbox.database.schema import SUBMISSIONS, UPLOADS
+from sandbox.store.uploads import prune_uploads
 from sandbox.submissions import query
 from tests.sandbox.api.conftest import ON_BOTH
 from tests.sandbox.intake import building
+from tests.sandbox.store.meanwhile import Meanwhile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from sandbox.config import Configuration
     from tests.sandbox.api.conftest import Offered
@@ -60,6 +63,44 @@ def test_a_file_is_kept_by_its_digest_and_named_by_the_row(api: Offered, wheel: 
     uploads = api.service.configuration.uploads
     assert (uploads / digest / building.WHEEL).read_bytes() == wheel
     assert [path.name for path in uploads.iterdir()] == [digest]
+
+
+@ON_BOTH
+def test_an_old_file_that_is_sent_again_survives_those_who_tidy_up_meanwhile(
+    api: Offered, offer: Callable[..., Offered], wheel: bytes
+) -> None:
+    service, digest = api.service, hashlib.sha256(wheel).hexdigest()
+    here = service.configuration.uploads
+    with api.client("submit") as client:
+        first = _send(client, wheel).json()["id"]
+    api.finish(api.run(first), state="failed")
+    with service.engine.begin() as connection:
+        connection.execute(update(SUBMISSIONS).values(changed=0.0))
+        connection.execute(delete(UPLOADS))
+    [kept] = (Path(service.configuration.evidence) / ".uploads").glob("*/*")
+    os.utime(kept, (0, 0))
+    removed = []
+
+    def keep(really: Callable[..., None], file: Path, sha256: str) -> None:
+        """Somebody has looked what there is before it is kept again, and removes it before it has a row."""
+        seen = list(service.evidence.uploads())
+        really(file, sha256)
+        late = Meanwhile(service.evidence, "uploads", lambda _really: iter(seen))
+        removed.append(prune_uploads(service.engine, late, here, service.clock() - 3600))
+
+    racing = offer(
+        api.service.configuration, lambda it: replace(it, evidence=Meanwhile(it.evidence, "keep_upload", keep))
+    )
+    with racing.client("submit") as client:
+        answer = _send(client, wheel)
+    assert (answer.status_code, removed) == (201, [0])
+    assert service.evidence.keeps_upload(digest)
+    assert (here / digest / building.WHEEL).read_bytes() == wheel
+    # Once nobody needs it any more, it goes.
+    api.finish(api.run(answer.json()["id"]), state="failed")
+    assert prune_uploads(service.engine, service.evidence, here, service.clock() + 3600) == 1
+    assert not service.evidence.keeps_upload(digest)
+    assert list(here.iterdir()) == []
 
 
 def test_an_sdist_is_taken_too(api: Offered, tmp_path: Path) -> None:

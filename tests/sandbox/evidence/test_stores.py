@@ -275,8 +275,10 @@ def test_an_upload_is_kept_for_all_hosts(store: EvidenceStore, tmp_path: Path) -
     file = tmp_path / "thing.whl"
     file.write_bytes(b"wheel")
     digest = hashlib.sha256(b"wheel").hexdigest()
+    assert not store.keeps_upload(digest)
     for _ in range(2):
         store.keep_upload(file, digest)
+        assert store.keeps_upload(digest)
     file.unlink()
     target = tmp_path / "elsewhere" / "thing-1.0-py3-none-any.whl"
     store.fetch_upload(digest, target)

@@ -14,6 +14,7 @@ import psutil
 
 from sandbox.config import load_configuration
 from sandbox.database import open_database, upgrade
+from sandbox.evidence import open_evidence
 from sandbox.intake import keep_upload
 from sandbox.queue import connect
 from sandbox.queue.work import load_profiles
@@ -72,6 +73,8 @@ class Service:
     ) -> str:
         """Commit a new package without queueing it; its id."""
         name, sha256 = keep_upload(str(self.wheel(waits=waits)), "auto", self.configuration.uploads)
+        evidence = open_evidence(self.configuration.evidence)
+        evidence.keep_upload(self.configuration.uploads / sha256 / name, sha256)
         request = Request(
             package=name,
             upload=sha256,

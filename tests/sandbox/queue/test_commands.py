@@ -16,6 +16,7 @@ from sandbox.commands import guarded
 from sandbox.config import load_configuration
 from sandbox.database import open_database, writing
 from sandbox.errors import UsageError
+from sandbox.evidence import open_evidence
 from sandbox.health_commands import health
 from sandbox.queue_commands import cancel, retry
 from sandbox.service_commands import prepare
@@ -181,6 +182,25 @@ def test_what_was_uploaded_is_not_run_again_as_what_it_is_not(
     made = json.loads(capfd.readouterr().out)
     assert (made["package"], made["artefact"], made["origin"]) == (wheel.name, "wheel", origin)
     assert made["upload"] == hashlib.sha256(wheel.read_bytes()).hexdigest()
+
+
+def test_what_was_uploaded_and_is_not_kept_any_more_is_not_run_again(
+    commanded: Configuration, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    wheel = tmp_path / "thing-1.0-py3-none-any.whl"
+    wheel.write_bytes(b"looked into only when it is run")
+    assert _fumehood("submit", str(wheel)) == 0
+    identifier = capfd.readouterr().out.strip()
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert _fumehood("queue", "cancel", identifier) == 0
+    open_evidence(commanded.evidence).drop_upload(sha256)
+    capfd.readouterr()
+    for command in ("rerun", "retry"):
+        assert _fumehood("queue", command, identifier) == 2
+        said = f"fumehood: the file of the upload {sha256} is not kept any more; submit the file again\n"
+        assert capfd.readouterr() == ("", said)
+    assert _fumehood("submit", str(wheel)) == 0
+    assert _fumehood("queue", "rerun", identifier) == 0
 
 
 def test_a_full_lane_has_an_exit_code_of_its_own(
