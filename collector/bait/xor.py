@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from collector.bait.blob import Blob, Budget, Span
@@ -79,9 +80,11 @@ def _by_alphabet(piece: bytes) -> list[int]:
     seen = set(piece[quarter : len(piece) - quarter][:_SAMPLE])
     if not _FEWEST <= len(seen) <= len(_ARMOUR) or seen <= _ARMOUR:
         return []
-    keys = {min(seen) ^ char for char in _ARMOUR} - {0}
-    for byte in seen:
-        keys = {key for key in keys if byte ^ key in _ARMOUR}
-        if not keys:
-            break
+    keys = frozenset.intersection(*map(_keys_of, seen))
     return sorted(keys) if len(keys) <= _KEYS else []
+
+
+@cache
+def _keys_of(byte: int) -> frozenset[int]:
+    """Keys below which a byte may be text of an encoding."""
+    return frozenset(byte ^ char for char in _ARMOUR) - {0}
