@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import logging
 import os
@@ -106,14 +107,21 @@ def run(  # noqa: PLR0913 - the options of the command
     with ThreadPoolExecutor(1) as pool:
         loading: list[Future[RuleSet]] = []
         with make_progress(Console(stderr=True, highlight=False), quiet=quiet) as progress:
-            bundle = run_job(
-                job, settings, progress, lambda: loading.append(pool.submit(lambda: given or load_rules()))
-            )
+            bundle = run_job(job, settings, progress, lambda: loading.append(pool.submit(_ready, given)))
         try:
             return _report(bundle, loading[0].result(), suppressions, reporting)
         except BaseException:
             click.echo(f"the evidence is kept; to report again: fumehood report {shlex.quote(str(bundle))}", err=True)
             raise
+
+
+def _ready(given: RuleSet | None) -> RuleSet:
+    """Load the rules, unless they are given, and prepare them as their first use would, while the pod is at work."""
+    rules = given or load_rules()
+    _ = rules.index
+    # They stay as long as the process: whoever looks for garbage need not go through them again.
+    gc.freeze()
+    return rules
 
 
 def report(bundle: Path, reporting: Reporting) -> int:

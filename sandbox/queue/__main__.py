@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> int:
     try:
         configuration = load_configuration(os.environ)
         work = load_work(configuration, os.environ)
+        # It stays as long as the process: whoever looks for garbage need not go through it again.
+        gc.freeze()
         slot = Slot(work, connect(configuration), owner)
         slot.work()
     except (SandboxError, RedisError, DBAPIError) as error:
