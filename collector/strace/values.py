@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from collector.strace.grammar import ANNOTATION, STRING
+from collector.strace.grammar import ANNOTATION, LAST, STRING
 
 MAX_DEPTH: Final = 32
 """Groups nested deeper than this are not strace's doing."""
@@ -73,7 +73,7 @@ _TOKEN: Final = re.compile(
     rb"|(?P<open>[\[{(])"
     rb"|(?P<close>[\]})])"
     rb"|(?P<arrow> => )"
-    rb'|(?P<word>(?:/\*.*?\*/|<<|[^"<(){}\[\],/]++|/)++)',
+    rb'|(?P<word>(?:/\*.*?\*/|<<|[^"<(){}\[\],/]++|/' + LAST + rb")++)",
     re.DOTALL,
 )
 _TWO_TEXTS: Final = re.compile(rb'"([^"\\]*+)", "([^"\\]*+)"\Z')

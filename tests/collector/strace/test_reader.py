@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from collector.strace import Call, Descriptor, Exit, Item, Note, Signal, Text, Unparsed, Word, parse
+from collector.strace import Call, Descriptor, Exit, Item, Note, Signal, Text, Unparsed, Word, grammar, parse, values
 
 
 def items(text: bytes) -> list[Item]:
@@ -247,3 +249,12 @@ def test_what_is_not_understood_is_counted_with_its_line(line: bytes) -> None:
 def test_a_join_that_makes_no_sense_loses_both_lines() -> None:
     found = items(b"20 1.1 kill(7, 0 <unfinished ...>\n20 1.2 <... kill resumed> nonsense\n")
     assert found == [Unparsed(1), Unparsed(2)]
+
+
+def test_no_possessive_group_meets_a_fault_of_debians_python() -> None:
+    patterns = [
+        it.pattern for module in (grammar, values) for it in vars(module).values() if isinstance(it, re.Pattern)
+    ]
+    ends = [end for pattern in patterns for end in re.findall(rb"(.{5})(?<!\\)\)[*+?]\+", pattern, re.DOTALL)]
+    assert ends
+    assert set(ends) == {grammar.LAST}
