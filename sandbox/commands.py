@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -116,9 +117,10 @@ def run(  # noqa: PLR0913 - the options of the command
 
 
 def _ready(given: RuleSet | None) -> RuleSet:
-    """Load the rules, unless they are given, and prepare them as their first use would, while the pod is at work."""
-    rules = given or load_rules()
-    _ = rules.index
+    """Do what the report will wait for while the pod is at work: load the rules, unless they are given, and modules."""
+    rules = (given or load_rules()).prepare()
+    for needed in ("collector.analyse", "sandbox.terminal.report"):
+        import_module(needed)
     # They stay as long as the process: whoever looks for garbage need not go through them again.
     gc.freeze()
     return rules

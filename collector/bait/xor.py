@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from collector.bait.blob import Blob, Budget, Span
@@ -23,6 +22,8 @@ _FEWEST: Final = 10
 """Different bytes that an alphabet must show for its key to be told."""
 _ARMOUR: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=%\\:, .~\r\n")
 """What encodings that write bytes as text are made of."""
+_KEYS_OF: Final = tuple(frozenset(byte ^ char for char in _ARMOUR) - {0} for byte in range(256))
+"""For each byte the keys below which it may be of that."""
 _ZLIB: Final = frozenset((0x78 ^ flags) for flags in (0x01, 0x5E, 0x9C, 0xDA))
 _SHORTEST: Final = 24
 """Bytes of the shortest piece that is looked at."""
@@ -80,11 +81,5 @@ def _by_alphabet(piece: bytes) -> list[int]:
     seen = set(piece[quarter : len(piece) - quarter][:_SAMPLE])
     if not _FEWEST <= len(seen) <= len(_ARMOUR) or seen <= _ARMOUR:
         return []
-    keys = frozenset.intersection(*map(_keys_of, seen))
+    keys = frozenset.intersection(*(_KEYS_OF[byte] for byte in seen))
     return sorted(keys) if len(keys) <= _KEYS else []
-
-
-@cache
-def _keys_of(byte: int) -> frozenset[int]:
-    """Keys below which a byte may be text of an encoding."""
-    return frozenset(byte ^ char for char in _ARMOUR) - {0}

@@ -61,7 +61,7 @@ def load_work(configuration: Configuration, environment: Mapping[str, str]) -> W
     return Work(
         configuration=configuration,
         engine=open_database(configuration.database),
-        rules=load_rules(),
+        rules=load_rules().prepare(),
         profiles=load_profiles(configuration),
         evidence=open_evidence(configuration.evidence),
         cache=Settings.from_environment(environment).cache,

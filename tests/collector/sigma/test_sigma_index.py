@@ -151,6 +151,7 @@ def test_the_index_changes_no_answer_of_the_shipped_rules() -> None:
     expected = tried_one_by_one(made, events, where)
     assert rules.index.evaluate(events, where) == expected
     assert rules.index.evaluate(events, where) == expected
+    assert RuleSet(rules.rules, "").prepare().index.evaluate(events, where) == expected
     assert sum(map(len, expected)) > 100
 
 
@@ -251,4 +252,5 @@ def test_long_texts_are_not_remembered() -> None:
 
 def test_a_set_of_rules_is_indexed_once() -> None:
     rules = RuleSet((), "")
-    assert rules.index is rules.index
+    index = rules.index
+    assert rules.prepare().index is index
