@@ -192,7 +192,9 @@ def add(bundles: tuple[Path, ...], rules: Path | None, suppressions: Path | None
 
 @store.command()
 @click.argument("run", shell_complete=offered.runs)
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else RUN.zip.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else fumehood-RUN.zip."
+)
 @CONFIG
 def export(run: str, output: Path | None, config: Path | None) -> int:
     """Write the evidence of RUN as one zip file, verified: the same bytes each time.
@@ -201,7 +203,7 @@ def export(run: str, output: Path | None, config: Path | None) -> int:
     """
     from sandbox.store_upkeep import export_run
 
-    return export_run(configured(config), run, output or Path(f"{run}.zip"))
+    return export_run(configured(config), run, output)
 
 
 @store.command(

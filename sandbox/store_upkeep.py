@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import click
@@ -14,6 +15,7 @@ import msgspec
 from sandbox.commands import load_if_given
 from sandbox.errors import UsageError
 from sandbox.evidence import open_evidence
+from sandbox.evidence.archive import archive_name
 from sandbox.rules_commands import load_rules
 from sandbox.service_commands import prepare
 from sandbox.standard_output import write
@@ -28,7 +30,6 @@ from sandbox.terminal.page import harmless
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from sandbox.config import Configuration
     from sandbox.store.retention import Pruning
@@ -61,9 +62,10 @@ def add_bundles(
     return 0
 
 
-def export_run(configuration: Configuration, run: str, output: Path) -> int:
+def export_run(configuration: Configuration, run: str, output: Path | None) -> int:
     """Write a run's evidence as a zip file."""
     with open_evidence(configuration.evidence).archive(run) as archive:
+        output = output or Path(archive_name(run))
         try:
             with output.open("wb") as file:
                 shutil.copyfileobj(archive, file)

@@ -14,6 +14,7 @@ from sandbox import versions
 from sandbox.api import health, observation, operation, problems, runs, submissions, submit
 from sandbox.api.bounds import Bounds
 from sandbox.api.service import Service
+from sandbox.api.upkeep import forget_keys
 from sandbox.api.watch import Watcher
 from sandbox.reporting import Reports
 from sandbox.webhooks.deliver import Deliverer
@@ -52,7 +53,7 @@ async def _beside(app: FastAPI) -> AsyncIterator[None]:
     app.state.watcher = watcher = Watcher(service.engine, service.configuration.api.streams_per_token)
     app.state.reports = Reports(service.configuration.evidence, service.rules_sha256)
     deliverer = Deliverer(service.engine, service.receivers, service.clock)
-    going_on = [asyncio.create_task(watcher.run()), asyncio.create_task(deliverer.run())]
+    going_on = [asyncio.create_task(it) for it in (watcher.run(), deliverer.run(), forget_keys(service))]
     yield
     for task in going_on:
         task.cancel()

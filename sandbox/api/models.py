@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from collector.manifest import PhaseStatus
 from sandbox.api.cursors import MAX_CURSOR
 from sandbox.api.problems import ProblemDocument
 from sandbox.submissions import identifiers, model, search
@@ -55,6 +57,39 @@ class SubmissionRequest(Options):
     purl: str = Field(min_length=1, max_length=512, examples=["pkg:pypi/six@1.16.0"])
 
 
+class PhaseProgress(BaseModel):
+    """How far a phase of the running attempt is."""
+
+    name: str
+    budget: float = Field(description="Seconds that it may take")
+    started: datetime
+    status: PhaseStatus | None = Field(description="null while it goes on")
+    seconds: float = Field(description="That it took; 0 while it goes on")
+
+
+class Progress(BaseModel):
+    """How far the running attempt is, or how far the latest came."""
+
+    step: str = Field(description="What is being done, or the phase that goes on; empty when nothing is")
+    note: str = Field(description="What the phase is at. May hold a package's words: escape it")
+    phases: list[PhaseProgress]
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Progress:
+        """From what the row has: as `sandbox.queue.progress` writes it, or nothing."""
+        phases = [
+            PhaseProgress(
+                name=phase["name"],
+                budget=phase["budget"],
+                started=instant(phase["started"]),
+                status=phase["status"] or None,
+                seconds=phase["seconds"],
+            )
+            for phase in told.get("phases", ())
+        ]
+        return cls(step=told.get("step", ""), note=told.get("note", ""), phases=phases)
+
+
 class Submission(BaseModel):
     """What became of a request."""
 
@@ -74,7 +109,7 @@ class Submission(BaseModel):
     ended: datetime | None
     attempt: int = Field(description="Number of the latest attempt; 0 before the first")
     budget: int = Field(description="How many attempts there may be")
-    progress: dict[str, Any] = Field(description="Steps and phases of the running attempt")
+    progress: Progress
     reason: str = Field(description="Why it ended as it did, or why it was given back")
     sha256: str | None = Field(description="Of the artefact that ran")
     run: str | None = Field(description="The run that counts")
@@ -100,7 +135,7 @@ class Submission(BaseModel):
             ended=None if row.ended is None else instant(row.ended),
             attempt=row.attempt,
             budget=row.budget,
-            progress=row.progress,
+            progress=Progress.of(row.progress),
             reason=row.reason,
             sha256=row.sha256 or None,
             run=row.run,

@@ -23,6 +23,7 @@ from sandbox.api.service import Service, ServiceNeeded
 from sandbox.api.submissions import SubmissionId
 from sandbox.database import writing
 from sandbox.errors import EvidenceDamagedError, EvidenceMissingError
+from sandbox.evidence.archive import archive_name
 from sandbox.reporting import Form, Reports
 
 ROUTER: Final = APIRouter(tags=["runs"])
@@ -181,7 +182,7 @@ async def _archive(service: Service, run: str) -> Response:
     size = file.seek(0, 2)
     file.seek(0)
     headers = {
-        "Content-Disposition": f'attachment; filename="fumehood-{run}.zip"',
+        "Content-Disposition": f'attachment; filename="{archive_name(run)}"',
         "Content-Length": str(size),
     }
     return StreamingResponse(

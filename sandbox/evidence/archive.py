@@ -30,6 +30,11 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _REGULAR: Final = 0o100644 << 16
 
 
+def archive_name(run: str) -> str:
+    """What the file is called wherever somebody is given it."""
+    return f"fumehood-{run}.zip"
+
+
 def stored_files(bundle: Bundle) -> Iterator[tuple[str, Iterator[bytes]]]:
     """Every file of a bundle with its bytes as stored, the manifest first, then in order of name.
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from sandbox.database import writing
+from sandbox.queue.progress import RowProgress
 from sandbox.submissions import attempts, control
 from sandbox.submissions.attempts import Attempt, Result
 from tests.sandbox.api.conftest import ON_BOTH
@@ -50,10 +51,18 @@ def test_every_phase_is_told_and_then_the_end(api: Offered) -> None:
         assert next(events)["data"]["state"] == "queued"
         attempt = api.run(submission)
         assert next(events)["data"]["state"] == "running"
-        attempts.beat(engine, attempt, api.service.clock(), 30, {"step": "install", "phases": [{"name": "install"}]})
+        run = RowProgress()
+        run.phase_started("dependencies", 60)
+        run.phase_ended("dependencies", "failed", 1.5)
+        run.phase_started("install", 120)
+        attempts.beat(engine, attempt, api.service.clock(), 30, run.told())
         told = next(events)
         assert told["event"] == "progress"
         assert told["data"]["progress"]["step"] == "install"
+        before, now = told["data"]["progress"]["phases"]
+        assert (before["name"], before["status"], before["seconds"]) == ("dependencies", "failed", 1.5)
+        assert (now["name"], now["budget"], now["status"]) == ("install", 120, None)
+        assert before["started"] >= told["data"]["created"], "instants are written in one way"
         api.finish(attempt, state="done", run="r1", verdict="malicious")
         end = next(events)
         assert (end["event"], end["data"]["verdict"]) == ("end", "malicious")

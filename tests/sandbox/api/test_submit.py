@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from sqlalchemy import func, select
 
+from sandbox.database.schema import KEYS
 from sandbox.submissions import query
+from sandbox.submissions.keys import KEPT_S
 from tests.sandbox.api.conftest import ON_BOTH
 
 if TYPE_CHECKING:
@@ -63,6 +68,24 @@ def test_an_idempotency_key_makes_a_request_one(api: Offered) -> None:
         again = client.post("/submissions", json={"purl": "pkg:pypi/other"}, headers=known).json()
         assert (again["id"], again["new"]) == (first["id"], False)
         assert client.post("/submissions", json=THING, headers=known).status_code == 422
+
+
+@ON_BOTH
+def test_old_keys_are_forgotten_where_no_worker_runs(api: Offered, offer: Callable[..., Offered]) -> None:
+    with api.client("submit") as client:
+        client.post("/submissions", json=THING, headers={"Idempotency-Key": "k-1"})
+
+    def known() -> int:
+        with api.service.engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(KEYS)).scalar_one()
+
+    assert known() == 1
+    later = api.service.clock() + KEPT_S + 1
+    offer(api.service.configuration, lambda it: replace(it, clock=lambda: later))
+    until = time.monotonic() + 60
+    while known():
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

@@ -153,11 +153,17 @@ def test_what_is_no_export_is_refused_by_its_line(command: Command, tmp_path: Pa
         assert len(refused.stderr.splitlines()) == 1
 
 
-def test_evidence_is_exported_verified_and_rebuilt_from(command: Command, tmp_path: Path) -> None:
+def test_evidence_is_exported_verified_and_rebuilt_from(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = run_of("reverse-shell")
     command("export", run, "-o", tmp_path / "it.zip")
     with zipfile.ZipFile(tmp_path / "it.zip") as archive:
         assert f"{run}/manifest.json" in archive.namelist()
+    monkeypatch.chdir(tmp_path)
+    command("export", run)
+    # As it is called over HTTP.
+    assert (tmp_path / f"fumehood-{run}.zip").read_bytes() == (tmp_path / "it.zip").read_bytes()
     assert command("verify").stdout == "6 runs verified: 0 faults\n"
     assert command("verify", run).stdout == "1 runs verified: 0 faults\n"
     before = command("search", "--format", "json").stdout
