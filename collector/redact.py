@@ -73,8 +73,7 @@ class Redactor:
     def text(self, text: str) -> str:
         """Return `text` without bait values."""
         # Nearly all texts hold no bait, and that is told fast.
-        lowered = text.lower().encode("utf-8", "surrogatepass")
-        if not (seen := {match.needle.name for match in self.matcher.matches(lowered)}):
+        if not (seen := self._seen(text)):
             return text
         found = {form for lowered in seen for form in self.forms[lowered]}
         # The longest first: a value that contains another one must win.
@@ -83,8 +82,17 @@ class Redactor:
         return re.sub(pattern, lambda match: mark(ordered[(match.lastindex or 1) - 1].name), text, flags=re.IGNORECASE)
 
     def struct(self, value: _S) -> _S:
-        """Return a copy of `value` in which no string, however deep, holds a bait value or what UTF-8 cannot."""
-        return msgspec.convert(self._walk(msgspec.to_builtins(value)), type(value))
+        """Return `value`, or a copy, in which no string, however deep, holds a bait value or what UTF-8 cannot."""
+        plain = msgspec.to_builtins(value)
+        together = "\n".join(_strings(plain))
+        # That nothing is in any of a thousand strings is told at once.
+        if _is_unicode(together) and not self._seen(together):
+            return value
+        return msgspec.convert(self._walk(plain), type(value))
+
+    def _seen(self, text: str) -> set[str]:
+        """Which forms, in lower case, stand in a text."""
+        return {match.needle.name for match in self.matcher.matches(text.lower().encode("utf-8", "surrogatepass"))}
 
     def _walk(self, value: object) -> object:
         match value:
@@ -97,6 +105,30 @@ class Redactor:
                 return [self._walk(item) for item in value]
             case _:
                 return value
+
+
+def _strings(value: object) -> Iterator[str]:
+    """Every string of a value, however deep."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, item in value.items():
+                yield from _strings(key)
+                yield from _strings(item)
+        case list() | tuple():
+            for item in value:
+                yield from _strings(item)
+        case _:
+            pass
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _texts(value: str) -> set[str]:

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.manifest import Bait
 from collector.redact import EXCERPT, Redactor, excerpt, mark
@@ -75,6 +77,23 @@ def test_structs_are_redacted_to_the_bottom() -> None:
     shown = REDACTOR.struct(value)
     assert AWS_VALUE not in repr(shown)
     assert shown.inner.children[0].words == (f"--key={mark('aws-secret-access-key')}", "fine")
+
+
+WORDS = st.one_of(
+    st.text(max_size=12),
+    st.text(st.characters(categories=["Cs", "Lu", "Cc"]), max_size=6),
+    st.sampled_from([AWS_VALUE, f"x {AWS_VALUE.upper()}\n", AWS_VALUE[:20], AWS_VALUE[20:], *SSH_VALUE.splitlines()]),
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), WORDS, max_size=3), st.lists(WORDS, max_size=5))
+def test_a_struct_is_redacted_as_each_of_its_strings_is(table: dict[str, str], words: list[str]) -> None:
+    def alone(text: str) -> str:
+        return REDACTOR.text(text.encode("utf-8", "backslashreplace").decode())
+
+    shown = REDACTOR.struct(Outer(table, Inner((), (Inner(tuple(words)),))))
+    assert shown.inner.children[0].words == tuple(map(alone, words))
+    assert shown.table == {alone(key): alone(value) for key, value in table.items()}
 
 
 def test_excerpt_says_what_is_missing() -> None:
