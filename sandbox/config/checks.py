@@ -18,7 +18,7 @@ from collector.located import nearest
 from sandbox.config.environment import PREFIX, variables
 from sandbox.config.model import ConfigurationFile
 from sandbox.config.secrets import redacted
-from sandbox.database import is_current, open_database
+from sandbox.database import NEWER, is_current, is_newer, open_database
 from sandbox.errors import SandboxError
 from sandbox.evidence import open_evidence
 from sandbox.profile import load_profile
@@ -120,12 +120,14 @@ def _database(configuration: Configuration) -> Check:
     except SandboxError as error:
         return Check(subject="database", state="wrong", says=str(error))
     try:
-        current = is_current(engine)
+        current, newer = is_current(engine), is_newer(engine)
     except SQLAlchemyError as error:
         said = str(getattr(error, "orig", error)).strip().splitlines() or ["no answer"]
         return Check(subject="database", state="unusable", says=f"{shown}: {redacted(said[0])}")
     finally:
         engine.dispose()
+    if newer:
+        return Check(subject="database", state="unusable", says=f"{shown}: {NEWER}")
     says = "its tables are of this version" if current else "its tables are made or upgraded at the next start"
     return Check(subject="database", state="ok", says=f"{shown}; {says}")
 
