@@ -2,7 +2,8 @@
 
 A file's tests stay in one process, which prepares what they share once; but those that are long and have nothing in
 common go where there is room. What counts or removes things of the whole machine, which other tests make at the same
-time, is marked `alone`: it waits until they have ended, and they wait for it.
+time, is marked `alone`: it waits until they have ended, and they wait for it. So it comes last, when nobody is left who
+would wait; the long ones come first, and nothing is kept for a process that is busy while another is not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from xdist.workermanage import WorkerController
+
 _APART = re.compile(
     r"tests/(run|sandbox/pod|images)/test_(?!installed_wheel|ordinary_user|totals_of_a_user|docker_orphans|engine_images)"
     r"|tests/escape/test_(disturbance|traps)[.]py"
@@ -27,15 +30,23 @@ _APART = re.compile(
 """Node ids of tests that are long and share nothing."""
 _STAGE = re.compile(r"tests/escape/test_escape[.]py::.*\[(docker-[a-z]+|bubblewrap-of-a-user|bubblewrap)")
 """All attempts of the escape suite are made in one run of each kind of pod."""
+_PACKAGE = re.compile(r"tests/run/test_(?:samples|real_packages|docker_pods)[.]py::.*\[(.+)\]")
+"""What each pod says of a package is compared with one run in the embedded pod."""
 
 
 class _Scheduling(LoadScopeScheduling):
     """Knows which tests belong together by their node ids, all that the process that hands them out ever sees."""
 
     def _split_scope(self, nodeid: str) -> str:
-        if stage := _STAGE.match(nodeid):
-            return stage[1]
+        if together := _STAGE.match(nodeid) or _PACKAGE.match(nodeid):
+            return together[1]
         return nodeid if _APART.match(nodeid) else nodeid.partition("::")[0]
+
+    def _reschedule(self, node: WorkerController) -> None:
+        # A process runs a test once it knows the next one. Of single tests xdist hands out a third one already, which
+        # then waits for two long ones while other processes have nothing left.
+        if not self.workqueue or self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduling:
@@ -44,9 +55,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduli
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that nobody waits for it at the end."""
+    """Begin with what takes longest, then what starts pods, so that nobody waits for it at the end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.get_closest_marker("early") is None)
+        items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    marks = {mark.name for mark in item.iter_markers()}
+    if "alone" in marks:
+        return 3
+    return 0 if "early" in marks else 1 if "pod" in marks else 2
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,4 +1,4 @@
-"""Runs the installed command, as a user would, with bundles of the test's own."""
+"""Runs the installed command, as a user would: with bundles of the test's own, or once for several tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
+
+from tests.samples import build
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,3 +54,29 @@ class Fumehood:
 @pytest.fixture
 def fumehood(base_image: object, tmp_path: Path) -> Fumehood:  # noqa: ARG001 - built before it is timed out
     return Fumehood(tmp_path / "bundles")
+
+
+class Embedded:
+    """Runs in the embedded pod that more than one test looks at: a process makes each once.
+
+    The tests of one package are in one process (`tests/side_by_side.py`).
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._made: dict[str, tuple[Fumehood, Ran]] = {}
+
+    def __call__(self, package: str, *options: str) -> tuple[Fumehood, Ran]:
+        """Run a purl, or the sample of that name; gives also the command that knows its bundle."""
+        if package not in self._made:
+            place = self._directory / str(len(self._made))
+            place.mkdir()
+            ours = Fumehood(place / "bundles")
+            what = package if package.startswith("pkg:") else build.build(package, place)
+            self._made[package] = ours, ours.run(what, *options, "--pod", "bubblewrap")
+        return self._made[package]
+
+
+@pytest.fixture(scope="session")
+def embedded(base_image: object, tmp_path_factory: pytest.TempPathFactory) -> Embedded:  # noqa: ARG001 - built before
+    return Embedded(tmp_path_factory.mktemp("embedded"))

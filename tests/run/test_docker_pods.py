@@ -20,47 +20,52 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tests.run.conftest import Embedded
+
 pytestmark = [pytest.mark.docker, pytest.mark.pod, pytest.mark.registry, pytest.mark.timeout(1800), pytest.mark.early]
 
 
 @pytest.fixture
-def run_everywhere(base_image: object, tmp_path: Path) -> Callable[..., dict[str, Any]]:  # noqa: ARG001 - built before
-    """Run a package in all pods at once, as much of a run is waiting; gives the report that all have in common."""
+def run_everywhere(embedded: Embedded, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run a package in all pods, in those of Docker at once; gives the report that all have in common."""
     for pod in engines.POD_NAMES:
         engines.need(pod)
     profile = tmp_path / "patient.yaml"
     profile.write_text(_patient())
 
-    def run(pod: str, *arguments: str | Path) -> dict[str, Any]:
+    def run(pod: str, package: str, *options: str) -> dict[str, Any]:
         kind, _, runtime = pod.partition("-")
-        ours = Fumehood(tmp_path / pod / "bundles")
-        ours.bundles.parent.mkdir()
-        ran = ours.run(*arguments, "--profile", profile, "--pod", kind, *(("--runtime", runtime) if runtime else ()))
+        if kind == "docker":
+            ours = Fumehood(tmp_path / pod / "bundles")
+            ours.bundles.parent.mkdir()
+            what = package if package.startswith("pkg:") else build.build(package, ours.bundles.parent)
+            ran = ours.run(what, *options, "--profile", profile, "--pod", kind, "--runtime", runtime)
+        else:
+            ours, ran = embedded(package, *options)
         assert ran.out, (pod, ran.err)
         isolation = json.loads((ours.bundle() / "manifest.json").read_bytes())["isolation"]
         assert (isolation["pod"], isolation.get("runtime", "")) == (kind, runtime), "it ran where we think"
         return ran.report
 
-    def everywhere(*arguments: str | Path) -> dict[str, Any]:
+    def everywhere(package: str, *options: str) -> dict[str, Any]:
         with ThreadPoolExecutor(len(engines.POD_NAMES)) as pool:
-            reports = dict(
-                zip(engines.POD_NAMES, pool.map(lambda pod: run(pod, *arguments), engines.POD_NAMES), strict=True)
-            )
-        embedded = reports["bubblewrap"]
+            told = pool.map(lambda pod: run(pod, package, *options), engines.POD_NAMES)
+            reports = dict(zip(engines.POD_NAMES, told, strict=True))
+        expected = reports["bubblewrap"]
         for pod, report in reports.items():
             cut = [phase for phase in report["phases"] if not phase["trace"]["complete"]]
             assert [(phase["name"], phase["status"], phase["reason"]) for phase in cut] == [], pod
             assert [phase["name"] for phase in report["phases"] if phase["trace"]["unparsed"]] == [], pod
-            assert report["verdict"] == embedded["verdict"], (pod, report["reasons"])
-            assert _found(report) == _found(embedded), pod
-            assert _reached(report) == _reached(embedded), pod
-        return embedded
+            assert report["verdict"] == expected["verdict"], (pod, report["reasons"])
+            assert _found(report) == _found(expected), pod
+            assert _reached(report) == _reached(expected), pod
+        return expected
 
     return everywhere
 
 
 def _patient() -> str:
-    """The shipped profile, but no module and no script is given up because three pods share a busy machine."""
+    """The shipped profile, but no module and no script is given up because pods share a busy machine."""
     profile = yaml.safe_load((profiles_directory() / "pypi.yaml").read_text())
     for name in ("import", "exercise"):
         profile["phases"][name] |= {"seconds": 1200, "each": 240}
@@ -79,11 +84,9 @@ def _reached(report: dict[str, Any]) -> dict[str, tuple[str, int, int]]:
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTATIONS))
-def test_a_sample_is_told_the_same_in_every_pod(
-    run_everywhere: Callable[..., dict[str, Any]], tmp_path: Path, name: str
-) -> None:
+def test_a_sample_is_told_the_same_in_every_pod(run_everywhere: Callable[..., dict[str, Any]], name: str) -> None:
     expected = EXPECTATIONS[name]
-    report = run_everywhere(build.build(name, tmp_path))
+    report = run_everywhere(name)
     assert report["verdict"] == expected["verdict"]
     assert set(expected.get("rules", ())) <= {rule for rule, _, actor in _found(report) if actor == "target"}
 

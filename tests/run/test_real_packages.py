@@ -11,7 +11,7 @@ import pytest
 from tests.run.conftest import ROOT
 
 if TYPE_CHECKING:
-    from tests.run.conftest import Fumehood
+    from tests.run.conftest import Embedded
 
 pytestmark = [pytest.mark.pod, pytest.mark.registry]
 
@@ -27,8 +27,8 @@ PACKAGES = (
 
 
 @pytest.mark.parametrize(("package", "artefact"), PACKAGES)
-def test_a_known_good_package_is_clean(fumehood: Fumehood, package: str, artefact: str) -> None:
-    ran = fumehood.run(package, "--artefact", artefact)
+def test_a_known_good_package_is_clean(embedded: Embedded, package: str, artefact: str) -> None:
+    fumehood, ran = embedded(package, "--artefact", artefact)
     assert ran.code == 0, (ran.err, ran.out[:2000])
     report = ran.report
     assert report["verdict"] == "clean"

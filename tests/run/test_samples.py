@@ -10,9 +10,7 @@ import yaml
 from tests.samples import build
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.run.conftest import Fumehood
+    from tests.run.conftest import Embedded
 
 EXPECTATIONS: dict[str, dict[str, Any]] = yaml.safe_load((build.SAMPLES / "expectations.yaml").read_text())
 ATTACKS = sorted(name for name in EXPECTATIONS if not name.endswith("-twin"))
@@ -22,9 +20,9 @@ pytestmark = [pytest.mark.pod, pytest.mark.registry]
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_sample_is_malicious_for_the_right_reason(fumehood: Fumehood, tmp_path: Path, name: str) -> None:
+def test_a_sample_is_malicious_for_the_right_reason(embedded: Embedded, name: str) -> None:
     expected = EXPECTATIONS[name]
-    ran = fumehood.run(build.build(name, tmp_path))
+    fumehood, ran = embedded(name)
     assert ran.code == 1, ran.err
     report = ran.report
     assert report["verdict"] == expected["verdict"] == "malicious"
@@ -38,9 +36,9 @@ def test_a_sample_is_malicious_for_the_right_reason(fumehood: Fumehood, tmp_path
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_a_benign_twin_is_not_malicious(fumehood: Fumehood, tmp_path: Path, name: str) -> None:
+def test_a_benign_twin_is_not_malicious(embedded: Embedded, name: str) -> None:
     expected = EXPECTATIONS[name]
-    ran = fumehood.run(build.build(name, tmp_path))
+    _, ran = embedded(name)
     assert ran.report["verdict"] == expected["verdict"], ran.report["reasons"]
     assert expected["verdict"] != "malicious"
 

@@ -28,15 +28,19 @@ def _known_runtimes() -> tuple[tuple[str, ...], str]:
         client.close()
 
 
-def need(name: str) -> None:
-    """Skip the test that needs this pod when it cannot be had."""
+def lack(name: str) -> str:
+    """Why this pod cannot be had; empty when it can."""
     if name == "bubblewrap":
-        return
+        return ""
     runtime = name.partition("-")[2]
     known, why = _known_runtimes()
-    if runtime in known:
-        return
-    reason = why or f"Docker does not know the runtime {runtime}; see docs/docker.md"
-    if os.environ.get(NEEDED) == "required":
+    return "" if runtime in known else why or f"Docker does not know the runtime {runtime}; see docs/docker.md"
+
+
+def need(name: str) -> None:
+    """Skip the test that needs this pod when it cannot be had."""
+    reason = lack(name)
+    if reason and os.environ.get(NEEDED) == "required":
         pytest.fail(reason)
-    pytest.skip(reason)
+    if reason:
+        pytest.skip(reason)
