@@ -21,7 +21,12 @@ from tests.servers.fixtures import (
     s3_server,
     start_redis,
 )
-from tests.side_by_side import pytest_collection_modifyitems, pytest_runtest_protocol, pytest_xdist_make_scheduler
+from tests.side_by_side import (
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+    pytest_xdist_make_scheduler,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +39,7 @@ __all__ = [
     "postgresql_url",
     "pytest_collection_modifyitems",
     "pytest_runtest_protocol",
+    "pytest_sessionfinish",
     "pytest_xdist_make_scheduler",
     "redis_server",
     "s3",

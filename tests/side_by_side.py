@@ -11,14 +11,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from xdist.workermanage import WorkerController
@@ -72,17 +71,44 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """Wait for those who must be alone, or for the others to end. The wait does not count as the test's time."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
-    # The directory above the process's own is the run's.
-    place = item.config._tmp_path_factory.getbasetemp().parent
-    with _room(place, alone=item.get_closest_marker("alone") is not None):
+    if (room := item.config.stash.get(_ROOM, None)) is None:
+        room = item.config.stash[_ROOM] = _Room(item.config)
+    if item.get_closest_marker("alone") is None:
+        room.enter(fcntl.LOCK_SH)
         return (yield)
+    room.leave()
+    room.enter(fcntl.LOCK_EX)
+    try:
+        return (yield)
+    finally:
+        room.leave()
 
 
-@contextmanager
-def _room(place: Path, *, alone: bool) -> Iterator[None]:
-    """Be in the room with others, or alone. Who wants to be alone stands in the door, so that nobody else comes in."""
-    with (place / "door").open("wb") as door, (place / "room").open("wb") as room:
-        fcntl.flock(door, fcntl.LOCK_EX)
-        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(door, fcntl.LOCK_UN)
-        yield
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Who has nothing left to do is in nobody's way."""
+    if room := session.config.stash.get(_ROOM, None):
+        room.close()
+
+
+class _Room:
+    """The room of a run: its processes are in it together, or one is alone.
+
+    A process stays from its first test to its last, not to come back between two tests that are alone.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        # The directory above the process's own is the run's.
+        place: Path = config._tmp_path_factory.getbasetemp().parent
+        self._file = (place / "room").open("wb")
+
+    def enter(self, how: int) -> None:
+        fcntl.flock(self._file, how)
+
+    def leave(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+_ROOM = pytest.StashKey[_Room]()

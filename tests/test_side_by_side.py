@@ -10,7 +10,12 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
 _HOOKS = """
-from tests.side_by_side import pytest_collection_modifyitems, pytest_runtest_protocol, pytest_xdist_make_scheduler
+from tests.side_by_side import (
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+    pytest_sessionfinish,
+    pytest_xdist_make_scheduler,
+)
 """
 _TESTS = """
 import os, pathlib, time, pytest
