@@ -73,7 +73,8 @@ demo: setup
 .PHONY: test
 test: ## Set up, then run every test
 test: setup
-	@.ci/debian-packages curl:curl pg_ctlcluster:postgresql redis-server:redis-server systemd-analyze:systemd vagrant:vagrant
+	@.ci/debian-packages curl:curl pg_ctlcluster:postgresql redis-server:redis-server rsync:rsync sqlite3:sqlite3 \
+	  systemd-analyze:systemd vagrant:vagrant
 	@$(BIN)/python -m pytest --numprocesses '$(TEST_PROCESSES)' --dist loadscope --no-loadscope-reorder
 
 .PHONY: coverage
