@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from collector.aliases import with_true_names
-from collector.allowance import Allowance
 from collector.compilers import is_compiler, is_compiling, is_preload
 from collector.events import (
     AnyEvent,
@@ -28,15 +26,13 @@ from collector.events import (
     ProcessExec,
     ProcessStart,
 )
-from collector.origins import Origins
 from collector.ownership import Ownership
 from collector.places import Places
 from collector.standing import BACKEND, DEPENDENCY, INSTALLER, TARGET, UNKNOWN_DEPENDENCY, Standing
 from collector.syscalls.programs import MAX_ARGUMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
+    from collector.brief import Reading
     from collector.manifest import Manifest
     from collector.processes import ProcessTable
 
@@ -75,6 +71,10 @@ class Attribution:
         self._interpreters = (f"{self._venv}/bin/python", f"{self._venv}/lib64")
         self._commands = {phase.name: phase.argv for phase in manifest.phases if phase.argv}
         self._standings: dict[int, Standing] = {}
+        self.settled: dict[int, str] = {}
+        """Who reads a file, of processes of which all readings have one actor, but perhaps those of an installer."""
+        self.image = tuple(place for place in _FIXED if not f"{manifest.home}/".startswith(place))
+        """Places that are the image's, and not the home directory's."""
         self._history: dict[int, tuple[list[float], list[str]]] = {}
         self._roots: set[str] = set()
         self._wrote: dict[int, set[str]] = {}
@@ -91,13 +91,16 @@ class Attribution:
 
     def attributed(self, event: AnyEvent) -> AnyEvent:
         """Fill in the actor of the next event in order of time."""
-        known = self._standings.get(event.pid)
-        if type(event) is FileRead and known is not None and known.code != "compiler":
-            # Most events are of this sort, and change nothing.
-            actor = known.below if known.code == "package" and not known.untouched else self._read(known, event)
-        else:
-            actor = self._next(event) if event.pid else TARGET
+        actor = self.reader(event) if type(event) is FileRead else self._next(event) if event.pid else TARGET
         return event if event.actor == actor else msgspec.structs.replace(event, actor=actor)
+
+    def reader(self, event: FileRead) -> str:
+        """Say who reads a file, in the next event in order of time."""
+        known = self._standings.get(event.pid)
+        if known is None or known.code == "compiler":
+            return self._next(event) if event.pid else TARGET
+        # Most events are of this sort, and change nothing.
+        return known.below if known.code == "package" and not known.untouched else self._read(known, event)
 
     def _next(self, event: AnyEvent) -> str:
         standing = self._standing(event)
@@ -140,11 +143,23 @@ class Attribution:
         if before is standing or before == standing:
             return
         self._standings[pid] = standing
+        self._settle(pid, standing)
         if standing.actor != INSTALLER and pid not in self._history:
             return
         times, actors = self._history.setdefault(pid, ([], []))
         times.append(max(ts, times[-1]) if times else ts)
         actors.append(standing.actor)
+
+    def _settle(self, pid: int, standing: Standing) -> None:
+        if standing.untouched or standing.code == "compiler":
+            self.settled.pop(pid, None)
+        else:
+            self.settled[pid] = standing.actor
+
+    def is_harmless(self, what: Reading) -> bool:
+        """Whether an installer that reads this file remains one, whatever was before."""
+        loads = not what.setting.errno and what.path.endswith(_MODULES) and not what.path.startswith(_FIXED)
+        return not loads and not self._places.is_foreign(what.path)
 
     def _standing(self, event: AnyEvent) -> Standing:
         """The standing of the event's process before the event."""
@@ -273,26 +288,3 @@ class Attribution:
 
     def _is_interpreters(self, path: str) -> bool:
         return path in self._interpreter or path.startswith(self._interpreters)
-
-
-def attribute(
-    events: Iterable[AnyEvent], processes: ProcessTable, manifest: Manifest, allowance: Allowance | None = None
-) -> Iterator[AnyEvent]:
-    """Fill in the actors of a run's events, and how the programs came to be that were executed.
-
-    Args:
-        events: All events of the run in order of time.
-        processes: Its processes.
-        manifest: Its manifest.
-        allowance: How many names and programs are followed.
-
-    Returns:
-        The events in the same order.
-    """
-    allowance = allowance or Allowance()
-    attribution = Attribution(processes, manifest)
-    origins = Origins(processes, attribution.actor, allowance)
-    for event in with_true_names(events, manifest.home, allowance):
-        attributed = attribution.attributed(event)
-        # A file that is read says nothing of where a program came from.
-        yield attributed if type(attributed) is FileRead else origins.explained(attributed)

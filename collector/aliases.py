@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
 from collector.allowance import Allowance
-from collector.events import AnyEvent, FileLink, FileRead, FileRename
+from collector.events import FileLink, FileRename
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from collector.events import Source
+    from collector.events import AnyEvent, Source
 
 _OWN: Final = (".venv/", ".cache/")
 """Below the home directory, but never planted: installers rename there all the time."""
@@ -29,11 +25,17 @@ class _Alias(NamedTuple):
     """Number of the renaming; of those that were made later, an older alias knows nothing."""
 
 
-class _Names:
+class TrueNames:
     """Which old names stand behind new ones."""
 
-    def __init__(self, home: str, allowance: Allowance) -> None:
-        self._allowance = allowance
+    def __init__(self, home: str, allowance: Allowance | None = None) -> None:
+        """Begin.
+
+        Args:
+            home: The home directory of the run; only files below it are followed.
+            allowance: How many of these.
+        """
+        self._allowance = allowance or Allowance()
         self._home = f"{home}/"
         self._own = tuple(f"{home}/{name}" for name in _OWN)
         self.aliases: dict[str, _Alias] = {}
@@ -42,8 +44,10 @@ class _Names:
         self._last: tuple[Source | None, str, str, str] = (None, "", "", "")
         """Of the last one: its line, the old and the new name, and what stood at the new name before."""
 
-    def note(self, event: FileRename | FileLink) -> None:
-        """Take account of a renaming or linking that worked."""
+    def note(self, event: AnyEvent) -> None:
+        """Take account of the next event in order of time, which may be a renaming or a linking that worked."""
+        if not (type(event) is FileRename or (type(event) is FileLink and not event.symbolic)) or event.errno:
+            return
         old, new = (event.old, event.path) if isinstance(event, FileRename) else (event.target, event.path)
         last, self._last = self._last, (event.source, old, new, self.true(new) or new)
         true = self.true(old) or old
@@ -86,21 +90,3 @@ class _Names:
                 return alias.true + path[end:], len(alias.true), alias.made
             end = path.rfind("/", 0, end)
         return None
-
-
-def with_true_names(events: Iterable[AnyEvent], home: str, allowance: Allowance | None = None) -> Iterator[AnyEvent]:
-    """Yield the events, and after each read of a file that was renamed or linked the same read under its first name.
-
-    Args:
-        events: Those of a run in order of time.
-        home: Its home directory; only files below it are followed.
-        allowance: How many of these.
-    """
-    names = _Names(home, allowance or Allowance())
-    for event in events:
-        yield event
-        if type(event) is FileRead:
-            if names.aliases and (true := names.true(event.path)) is not None:
-                yield msgspec.structs.replace(event, path=true)
-        elif (type(event) is FileRename or (type(event) is FileLink and not event.symbolic)) and not event.errno:
-            names.note(event)

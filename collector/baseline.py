@@ -19,6 +19,7 @@ from collector.standing import DEPENDENCY, INSTALLER, TARGET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.brief import Brief
     from collector.bundle import Bundle
     from collector.events import Event
     from collector.manifest import Manifest
@@ -233,6 +234,21 @@ class UsualReader:
         """Take the next event."""
         self._all += 1
         self._as_usual += self._usual.has(event)
+
+    def heeds(self, _actor: str) -> bool:
+        """All are counted."""
+        return True
+
+    def reading(self, first: Brief) -> Callable[[Brief], None]:
+        """Take readings of a file in brief."""
+        return self._usual_one if self._usual.has(first.event()) else self._other_one
+
+    def _usual_one(self, _: Brief) -> None:
+        self._all += 1
+        self._as_usual += 1
+
+    def _other_one(self, _: Brief) -> None:
+        self._all += 1
 
     def report(self) -> BaselineReport:
         """Give the numbers."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import msgspec
@@ -90,24 +91,27 @@ class Bundle:
                 yield chunk
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """Yield the lines of `name` without their newline; a last line without newline counts.
+        """Give the lines of `name` without their newline; a last line without newline counts.
 
         Raises:
             BundleError: As for `chunks`, or a line is longer than `MAX_LINE`.
         """
+        return chain.from_iterable(self._lines(name))
+
+    def _lines(self, name: str) -> Iterator[list[bytes]]:
         pending = bytearray()
         for chunk in self.chunks(name):
             head, newline, rest = chunk.partition(b"\n")
             pending += head
             if newline:
-                yield bytes(pending)
+                yield [bytes(pending)]
                 *whole, last = rest.split(b"\n")
-                yield from whole
+                yield whole
                 pending = bytearray(last)
             if len(pending) > MAX_LINE:
                 raise BundleError(f"{self.path}: a line of {name} is longer than {MAX_LINE >> 20} MiB; it is not read")
         if pending:
-            yield bytes(pending)
+            yield [bytes(pending)]
 
     def text(self, name: str) -> str:
         """Return the whole of `name` as UTF-8; bytes that are not become U+FFFD.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
+from collector.brief import whole
 from collector.events import AnyEvent, FileDropped, FileLink, FileRename, FileWrite, Source
 from collector.magic import kind_of_content
 from collector.standing import INSTALLER
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from collector.bait import BaitScanner
+    from collector.brief import Told
 
 DROPPED: Final = "dropped.jsonl.zst"
 _LAST_PHASE: Final = "linger"
@@ -127,14 +129,14 @@ class Listing:
                 self._unparsed += 1
         self._writers = _Writers({record.path for _, record in self._records if not isinstance(record, LeftEnd)})
 
-    def watched(self, events: Iterable[AnyEvent]) -> Iterator[AnyEvent]:
+    def watched(self, events: Iterable[Told]) -> Iterator[Told]:
         """Yield the events of the run, which are in order of time and attributed, and note who wrote what was left."""
-        for event in events:
+        for told in events:
             # Most events are of no such sort, which `isinstance` needs several times as long to see.
-            if type(event) in _WRITING and not event.errno:
+            if type(told) in _WRITING and not (event := whole(told)).errno:
                 self._writers.note(event)
-            yield event
-            self._latest = event.ts
+            yield told
+            self._latest = told.ts
 
     def drops(self, scanner: BaitScanner, site_packages: str) -> Drops:
         """Explain the list, once all events went by.

@@ -1,7 +1,7 @@
 """Events in memory that hardly grows with their number: the first as they are, all later ones packed.
 
 A packed event takes some ten bytes. Packing and unpacking one takes less than a microsecond, far less than reading its
-line anew.
+line anew. Readings of files stay in brief (`collector.brief`) until somebody asks for the event.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from operator import attrgetter, eq
 from typing import TYPE_CHECKING, Final, NamedTuple, overload
 
-import msgspec
 import zstandard
 
+from collector.brief import Brief, Told, whole
+from collector.columns import packed, unpacked
 from collector.events import AnyEvent
 from collector.spill import Spill
 
@@ -33,10 +34,7 @@ _RUN: Final = 1 << 13
 """Events put in order together."""
 _PLAIN: Final = 1
 """Runs of a trace that are kept as they are: many traces have no more."""
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(list[AnyEvent])
 _MOMENT: Final = attrgetter("ts")
-_LINE: Final = attrgetter("source.line")
 
 
 class _Pack:
@@ -44,23 +42,23 @@ class _Pack:
 
     __slots__ = ("_packed", "_plain")
 
-    def __init__(self, events: list[AnyEvent], spill: Spill | None = None) -> None:
-        self._plain: list[AnyEvent] | None = events if spill is None else None
+    def __init__(self, events: list[Told], spill: Spill | None = None) -> None:
+        self._plain: list[Told] | None = events if spill is None else None
         if spill is None:
             return
         try:
-            packed = zstandard.ZstdCompressor(level=1).compress(_ENCODER.encode(events))
+            content = zstandard.ZstdCompressor(level=1).compress(packed(events))
             # A copy: what `compress` gives has the room of the worst case behind it.
-            self._packed = spill.put(bytes(memoryview(packed)))
+            self._packed = spill.put(bytes(memoryview(content)))
         except (UnicodeEncodeError, OverflowError):
             # Half a surrogate pair, or a number that is longer than any of strace's.
             self._plain = events
 
-    def events(self) -> list[AnyEvent]:
+    def events(self) -> list[Told]:
         """The events, made anew."""
         if self._plain is not None:
             return self._plain
-        return _DECODER.decode(zstandard.ZstdDecompressor().decompress(self._packed.read()))
+        return unpacked(zstandard.ZstdDecompressor().decompress(self._packed.read()))
 
 
 class _Run(NamedTuple):
@@ -71,14 +69,14 @@ class _Run(NamedTuple):
     packs: list[_Pack]
 
     @classmethod
-    def of(cls, events: list[AnyEvent], pack: int, spill: Spill | None = None) -> _Run:
+    def of(cls, events: list[Told], pack: int, spill: Spill | None = None) -> _Run:
         return cls(events[0].ts, [_Pack(events[at : at + pack], spill) for at in range(0, len(events), pack)])
 
 
 class EventLog(Sequence[AnyEvent]):
     """Events in the order in which they were added."""
 
-    def __init__(self, events: Iterable[AnyEvent] = (), *, kept: int = KEPT) -> None:
+    def __init__(self, events: Iterable[Told] = (), *, kept: int = KEPT) -> None:
         """Take events.
 
         Args:
@@ -86,15 +84,15 @@ class EventLog(Sequence[AnyEvent]):
             kept: How many are not packed.
         """
         self._most = kept
-        self._kept: list[AnyEvent] = []
+        self._kept: list[Told] = []
         self._packs: list[_Pack] = []
         self._spill = Spill()
-        self._last: list[AnyEvent] = []
+        self._last: list[Told] = []
         # Whoever asks for events by their place asks for neighbours.
         self._unpacked = lru_cache(4)(lambda number: self._packs[number].events())
         self.extend(events)
 
-    def extend(self, events: Iterable[AnyEvent]) -> None:
+    def extend(self, events: Iterable[Told]) -> None:
         """Add events to the end."""
         left = iter(events)
         self._kept += islice(left, self._most - len(self._kept))
@@ -113,10 +111,11 @@ class EventLog(Sequence[AnyEvent]):
         return len(self._kept) + _PACK * len(self._packs) + len(self._last)
 
     def __iter__(self) -> Iterator[AnyEvent]:
-        yield from self._kept
-        for pack in self._packs:
-            yield from pack.events()
-        yield from self._last
+        return map(whole, self.briefly())
+
+    def briefly(self) -> Iterator[Told]:
+        """Yield the events, those in brief that were added so."""
+        return chain(self._kept, chain.from_iterable(pack.events() for pack in self._packs), self._last)
 
     @overload
     def __getitem__(self, at: int) -> AnyEvent: ...
@@ -129,9 +128,9 @@ class EventLog(Sequence[AnyEvent]):
         if not 0 <= place < len(self):
             raise IndexError(at)
         if place < len(self._kept):
-            return self._kept[place]
+            return whole(self._kept[place])
         number, offset = divmod(place - len(self._kept), _PACK)
-        return self._unpacked(number)[offset] if number < len(self._packs) else self._last[offset]
+        return whole(self._unpacked(number)[offset] if number < len(self._packs) else self._last[offset])
 
 
 class Ordering:
@@ -145,7 +144,7 @@ class Ordering:
             pack: How many are packed together.
             late: How many of those that came late are.
         """
-        self.pending: list[AnyEvent] = []
+        self.pending: list[Told] = []
         """The latest events, in any order. New ones are added here."""
         self.run = run
         """At so many of them it is time to `settle`."""
@@ -153,7 +152,7 @@ class Ordering:
         self._late_pack = late
         self._until = -math.inf
         """Moment of the last event that was settled in time."""
-        self._late: list[AnyEvent] = []
+        self._late: list[Told] = []
         """Events from before it: of calls that returned late. Among others they would make runs overlap."""
         self._runs: list[_Run] = []
         self._spill = Spill()
@@ -170,13 +169,13 @@ class Ordering:
             self._runs.append(_Run.of(late, self._late_pack, self._spill))
             self._late = []
 
-    def _parted(self) -> tuple[list[AnyEvent], list[AnyEvent]]:
+    def _parted(self) -> tuple[list[Told], list[Told]]:
         """What came late and what is pending in time, each in order."""
         events = _in_order(self.pending)
         cut = bisect_left(events, self._until, key=_MOMENT)
         return _in_order([*self._late, *events[:cut]]), events[cut:]
 
-    def batches(self) -> Iterator[list[AnyEvent]]:
+    def batches(self) -> Iterator[list[Told]]:
         """Give all events in order, some at a time; of runs that overlap, one pack of each is held."""
         rest = [_Run.of(events, self._pack) for events in self._parted() if events]
         waiting = sorted([*self._runs, *rest], key=lambda run: run.begun, reverse=True)
@@ -193,12 +192,20 @@ class Ordering:
             going = [one for one in going if one.events]
 
 
-def _in_order(events: Iterable[AnyEvent]) -> list[AnyEvent]:
+def _in_order(events: Iterable[Told]) -> list[Told]:
     """The events of one trace in order of time and of line."""
-    # Two keys that are numbers: a tuple of both for each event takes longer, and much longer with garbage collection.
-    by_line = sorted(events, key=_LINE)
-    by_line.sort(key=_MOMENT)
-    return by_line
+    found = sorted(events, key=_MOMENT)
+    if any(earlier == later for earlier, later in pairwise(map(_MOMENT, found))):
+        # Two keys that are numbers: a tuple of both for each event takes longer, the more so with garbage collection.
+        found.sort(key=_line)
+        found.sort(key=_MOMENT)
+    return found
+
+
+def _line(told: Told) -> int:
+    if type(told) is Brief:
+        return told.line
+    return told.source.line if told.source else 0
 
 
 class _Going:
@@ -209,7 +216,7 @@ class _Going:
         """Those that are left."""
         self.events = self.packs.pop().events()
 
-    def taken(self, until: float) -> list[AnyEvent]:
+    def taken(self, until: float) -> list[Told]:
         """Take the events before a moment."""
         cut = bisect_left(self.events, until, key=_MOMENT)
         events, self.events = self.events[:cut], self.events[cut:]
@@ -221,17 +228,21 @@ class _Going:
             self.events = self.events + self.packs.pop().events()
 
 
-def merged(streams: Sequence[Iterable[list[AnyEvent]]]) -> Iterator[AnyEvent]:
+def merged(streams: Sequence[Iterable[list[Told]]]) -> Iterator[Told]:
     """Merge streams by time.
 
     Args:
         streams: Of batches, each in order of time; a batch may be empty.
 
-    Yields:
+    Returns:
         All events in order of time. Those of the same moment keep the order of the streams, and in a stream their own.
     """
+    return chain.from_iterable(_merged(streams))
+
+
+def _merged(streams: Sequence[Iterable[list[Told]]]) -> Iterator[list[Told]]:
     going = {number: iter(stream) for number, stream in enumerate(streams)}
-    heads: list[list[AnyEvent]] = [[] for _ in streams]
+    heads: list[list[Told]] = [[] for _ in streams]
     empty = list(going)
     while True:
         while empty:
@@ -245,8 +256,13 @@ def merged(streams: Sequence[Iterable[list[AnyEvent]]]) -> Iterator[AnyEvent]:
         # Before the end of the batch that ends first nothing is missing.
         until = min((heads[number][-1].ts for number in going), default=math.inf)
         cuts = [bisect_left(head, until, key=_MOMENT) if going else len(head) for head in heads]
-        yield from sorted(chain.from_iterable(head[:cut] for head, cut in zip(heads, cuts, strict=True)), key=_MOMENT)
+        yield sorted(chain.from_iterable(head[:cut] for head, cut in zip(heads, cuts, strict=True)), key=_MOMENT)
         if not going:
             return
         heads = [head[cut:] for head, cut in zip(heads, cuts, strict=True)]
         empty = [number for number in going if heads[number][-1].ts == until]
+
+
+def briefly(events: Iterable[AnyEvent]) -> Iterable[Told]:
+    """Give events in brief as far as they are kept so."""
+    return events.briefly() if isinstance(events, EventLog) else events

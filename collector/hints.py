@@ -17,6 +17,9 @@ from collector.redact import excerpt
 from collector.standing import DEPENDENCY, TARGET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from collector.brief import Brief
     from collector.redact import Redactor
 
 HintKind: TypeAlias = Literal["missing-program", "missing-file", "early-exit"]
@@ -102,7 +105,7 @@ class HintReader:
 
     def see(self, event: AnyEvent) -> None:
         """Take the next event, in order of time and with its actor."""
-        if event.actor != TARGET and not event.actor.startswith(DEPENDENCY):
+        if not self.heeds(event.actor):
             return
         if type(event) is FileRead:
             self._opened(event)
@@ -112,6 +115,16 @@ class HintReader:
             self._ended(event)
         elif self._signs:
             self._signs.pop(event.pid, None)
+
+    def heeds(self, actor: str) -> bool:
+        """Say whether an actor's files tell anything."""
+        return actor == TARGET or actor.startswith(DEPENDENCY)
+
+    def reading(self, first: Brief) -> Callable[[Brief], None] | None:
+        """Take readings of a file in brief, unless they say nothing."""
+        path = first.what.path
+        tells = not path.startswith(_NOT_A_HINT) or self._tells(path) or _SIGNS.fullmatch(path)
+        return (lambda brief: self._opened(brief.event())) if tells else None
 
     def hints(self, redactor: Redactor) -> Hints:
         """Give what was found.

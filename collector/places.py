@@ -30,9 +30,13 @@ class Places:
         or read a secret. pip has no reason of its own to be there.
         """
         if type(event) is FileRead:
-            return event.path.startswith(self._home) and not event.path.startswith(self._reads)
+            return self.is_foreign(event.path)
         if type(event) is FileRename:
             return not (event.path.startswith(self._writes) and event.old.startswith(self._writes))
         if isinstance(event, FileWrite | FileDelete | FileLink | FileMode):
             return not event.path.startswith(self._writes)
         return False
+
+    def is_foreign(self, path: str) -> bool:
+        """Whether an installer has no business to read a file."""
+        return path.startswith(self._home) and not path.startswith(self._reads)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from collector import dropped, gateway, limits
-from collector.actors import attribute
 from collector.allowance import Allowance
+from collector.attribution import attribute
 from collector.bait import BaitScanner
+from collector.brief import whole
 from collector.capture import CAPTURE, Witness, witness
 from collector.eventlog import EventLog, merged
 from collector.events import AnyEvent, ProcessExec
@@ -25,6 +26,7 @@ from collector.syscalls import Trace, TraceCounts, read_trace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from collector.brief import Told
     from collector.eventlog import Ordering
     from collector.manifest import Bait, Manifest
 
@@ -100,8 +102,8 @@ def build(bundle: Evidence) -> Timeline:
     connects = [event for trace in traces.values() for event in trace.connects]
     scanner = BaitScanner(bundle.bait)
     explainer = Explainer(log, manifest, scanner, connects, sends)
-    answered = sorted(explainer.events(), key=lambda event: event.ts)
-    streams: list[Iterable[list[AnyEvent]]] = [_named(trace.order, explainer, scanner) for trace in traces.values()]
+    answered: list[Told] = sorted(explainer.events(), key=lambda event: event.ts)
+    streams: list[Iterable[list[Told]]] = [_named(trace.order, explainer, scanner) for trace in traces.values()]
     streams += [answered], [[*resources.events]]
     attributed = attribute(merged(streams), processes, manifest, allowance)
     listing = dropped.Listing(bundle.lines(dropped.DROPPED)) if bundle.has(dropped.DROPPED) else None
@@ -122,21 +124,19 @@ def build(bundle: Evidence) -> Timeline:
     )
 
 
-def _named(order: Ordering, explainer: Explainer, scanner: BaitScanner) -> Iterator[list[AnyEvent]]:
+def _named(order: Ordering, explainer: Explainer, scanner: BaitScanner) -> Iterator[list[Told]]:
+    """Name what a trace's events dial, and the bait that stands on command lines."""
     for batch in order.batches():
-        # Most events dial nothing, and a call for each takes longer than to see that.
-        named = [explainer.named(event) if type(event) in DIALS else event for event in batch]
-        yield _with_arguments(named, scanner)
-
-
-def _with_arguments(events: list[AnyEvent], scanner: BaitScanner) -> list[AnyEvent]:
-    """Name the bait that stands on command lines."""
-    run = [(place, event.argv) for place, event in enumerate(events) if type(event) is ProcessExec]
-    found = scanner.scan_as_it_stands([" ".join(argv).encode("utf-8", "backslashreplace") for _, argv in run])
-    for (place, _), bait in zip(run, found, strict=True):
-        if bait:
-            events[place] = msgspec.structs.replace(events[place], bait=bait)
-    return events
+        # Most events are neither, and are not looked at twice.
+        for place, event in enumerate(batch):
+            if type(event) in DIALS:
+                batch[place] = explainer.named(whole(event))
+        run = [(place, event.argv) for place, event in enumerate(batch) if type(event) is ProcessExec]
+        found = scanner.scan_as_it_stands([" ".join(argv).encode("utf-8", "backslashreplace") for _, argv in run])
+        for (place, _), bait in zip(run, found, strict=True):
+            if bait:
+                batch[place] = msgspec.structs.replace(batch[place], bait=bait)
+        yield batch
 
 
 def _traces(bundle: Evidence, allowance: Allowance) -> tuple[ProcessTable, dict[str, Trace]]:

@@ -11,12 +11,14 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from collector.eventlog import briefly
 from collector.sigma.evaluate import compile_condition
 from collector.sigma.fields import fields_by_kind, getters_by_kind
 from collector.sigma.finder import NOTHING, Finder, Remembering
 from collector.sigma.gate import OPEN, Gate, gate_of
 from collector.sigma.needs import needs_of
 from collector.sigma.plan import blank_view, fields_in, fields_read
+from collector.sigma.readings import Readings
 from collector.sigma.view import View
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ class RuleIndex:
         predicates = [selection.predicate for selection in self.selections]
         run = _Run(self, context)
         settings = run.settings
-        for position, event in enumerate(events):
+        for position, event in Readings(run.leads).worth_it(briefly(events)):
             key = _SETTING(event)
             setting = settings.get(key) or run.meet(key, event)
             if setting.idle:
@@ -240,6 +242,20 @@ class _Run:
         setting = _Setting(self._index.kind(type(event)), self._index.plan(event, self._context))
         self.settings[key] = setting
         return setting
+
+    def leads(self, event: AnyEvent) -> bool | None:
+        """Say whether events that differ from one in moment, process and line can match anything.
+
+        Returns:
+            None when nothing is looked for in their setting at all.
+        """
+        key = _SETTING(event)
+        setting = self.settings.get(key) or self.meet(key, event)
+        if setting.idle:
+            return None
+        said = setting.said(event)
+        matched, wanted = setting.answers.get(said) or self.answer(setting, said, event)
+        return bool(matched or wanted or setting.by_process)
 
     def answer(self, setting: _Setting, said: object, event: AnyEvent) -> _Answer:
         """Take the first event that says this, and remember what it leads to."""

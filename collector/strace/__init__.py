@@ -3,8 +3,8 @@
 Made for `strace -f -ttt -yy --decode-pids=pidns -s N -o FILE` on x86_64 Linux (strace 6.x).
 """
 
-from collector.strace.items import Call, Exit, Item, Note, Opening, Said, Signal, Unparsed
-from collector.strace.reader import parse
+from collector.strace.items import Call, Exit, Item, Note, Said, Signal, Unparsed
+from collector.strace.reader import Joiner, parse
 from collector.strace.values import Argument, Descriptor, Group, Text, Value, Word, parse_arguments
 
 __all__ = [
@@ -14,8 +14,8 @@ __all__ = [
     "Exit",
     "Group",
     "Item",
+    "Joiner",
     "Note",
-    "Opening",
     "Said",
     "Signal",
     "Text",

@@ -45,15 +45,6 @@ STALE: Final = re.compile(rb"\) += -1 \(errno [0-9]{5,20}\)\Z")
 """Ends a call whose result is not known: its thread was killed before strace could ask, which then takes something else
 for it. No error has such a number."""
 
-USUAL: Final = re.compile(
-    rb'openat\((AT_FDCWD<(/[^>]*+)>, "([^"]*+)", ([A-Z_|]++)(?:, 0[0-7]*+)?)\) = '
-    rb"(?:([0-9]{1,10})(</[^>]*+>)|-1 ([A-Z][A-Z0-9]++) [^\n]*+)\Z"
-)
-"""The commonest form of the commonest call: arguments, of these the working directory, the path and the flags; result,
-annotation, errno of a failure. `CALL` reads it too, in three times as long. What may be in a text is said by one
-character that may not, which is several times as quick as a class of them, so that a match proves nothing yet: the
-text must have no backslash, and no angle bracket but the two, or with an errno the one, that are named here."""
-
 UNFINISHED: Final = re.compile(
     _NAME_OR_NONE + rb"\((.*) <(?:unfinished|pid changed to ([0-9]{1,10})) \.\.\.>\Z", re.DOTALL
 )

@@ -14,15 +14,7 @@ _SHORT: Final = 256
 _remembered: Final = lru_cache(1 << 10)(parse_arguments)
 
 
-class Opening(msgspec.Struct, frozen=True, gc=False):
-    """The parts of the commonest call in its commonest form, none of them with an escape (`grammar.USUAL`)."""
-
-    cwd: bytes
-    path: bytes
-    flags: bytes
-
-
-class Said(msgspec.Struct, gc=False):
+class Said(msgspec.Struct, frozen=True, gc=False):
     """What a call says, whoever makes it and when: calls that are alike share one."""
 
     name: str
@@ -37,10 +29,6 @@ class Said(msgspec.Struct, gc=False):
     """The result as a pid in the tracer's pid namespace, when strace translated it."""
     unfinished: bool = False
     """The call was still in flight when its process ended or the trace did."""
-    opening: Opening | None = None
-    """The parts of an `openat` in its usual form."""
-    meaning: object = None
-    """Free for whoever reads the items of one trace: what it made of this, so that it need not do so again."""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from collector.strace import grammar
-from collector.strace.items import Call, Exit, Item, Note, Opening, Said, Signal, Unparsed
+from collector.strace.items import Call, Exit, Item, Note, Said, Signal, Unparsed
 
 if TYPE_CHECKING:
     import re
@@ -71,41 +71,43 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
     Args:
         lines: the trace, one line each, with or without the newline.
     """
-    joiner = _Joiner()
-    pending, known = joiner.pending, joiner.known
-    head = grammar.HEAD.match
+    joiner = Joiner()
     for number, line in enumerate(lines, 1):
-        if (begun := head(line)) is None:
-            if line.rstrip(b"\r\n"):
-                yield Unparsed(number)
-            continue
-        pid, ts, text = begun.groups()
-        said = known.get(text)
-        if said is None and (
-            # A line in five can be seen at once to be no whole call.
-            text[:1] in _NO_NAME
-            or (text.endswith(_INTERRUPTED) and b") =" not in text)
-            or (said := known.learn(text)) is None
-        ):
-            yield from joiner.items(_Line(number, pid, ts, text.rstrip(b"\r\n")))
-            continue
-        # A new call means that the one in flight returned unseen.
-        if pid in pending:
-            yield _unfinished(pending.pop(pid))
-        yield Call(number, int(pid), float(ts), said, number)
-    for left in pending.values():
-        yield _unfinished(left)
+        yield from joiner.items(number, line)
+    yield from joiner.rest()
 
 
-class _Joiner:
-    """Puts calls together again that other processes' lines have interrupted."""
+class Joiner:
+    """Reads a trace line by line, and puts calls together again that other processes' lines have interrupted."""
 
     def __init__(self) -> None:
         self.pending: dict[bytes, _Pending] = {}
         """The call in flight of each thread."""
-        self.known = _Known()
+        self._known = _Known()
 
-    def items(self, line: _Line) -> Iterable[Item]:
+    def items(self, number: int, line: bytes) -> Iterable[Item]:
+        """The items that the next line completes, see `parse`."""
+        begun = grammar.HEAD.match(line)
+        if begun is None:
+            return (Unparsed(number),) if line.rstrip(b"\r\n") else ()
+        pid, ts, text = begun.groups()
+        said = self._known.get(text)
+        if said is None and (
+            # It can be seen at once to be no whole call.
+            text[:1] in _NO_NAME
+            or (text.endswith(_INTERRUPTED) and b") =" not in text)
+            or (said := self._known.learn(text)) is None
+        ):
+            return self._part(_Line(number, pid, ts, text.rstrip(b"\r\n")))
+        call = Call(number, int(pid), float(ts), said, number)
+        # A new call means that the one in flight returned unseen.
+        return (*self._given_up(pid), call) if pid in self.pending else (call,)
+
+    def rest(self) -> Iterable[Item]:
+        """What was still in flight at the end of the trace."""
+        return map(_unfinished, self.pending.values())
+
+    def _part(self, line: _Line) -> Iterable[Item]:
         """The items of a line that is no whole call."""
         number, pid, ts, text = line
         if (match := grammar.RESUMED.match(text)) is not None:
@@ -166,12 +168,12 @@ class _Joiner:
         text = begun.text + rest
         if grammar.NAMELESS.match(text) is not None:
             return (_nameless(begun, begun.line), _nameless(line, line.number))
-        said = self.known.get(text) or self.known.learn(text)
+        said = self._known.get(text) or self._known.learn(text)
         if said is None:
             return (Unparsed(begun.line), Unparsed(line.number))
         if begun.executed:
             # strace prints a meaningless result here; the pid changes only when the program was replaced.
-            said = msgspec.structs.replace(said, result=0, errno="", meaning=None)
+            said = msgspec.structs.replace(said, result=0, errno="")
         pid = line.pid if begun.executed else begun.pid
         return (Call(begun.line, int(pid), float(begun.ts), said, line.number),)
 
@@ -201,13 +203,6 @@ def _nameless(part: _Line | _Pending, line: int) -> Item:
 
 def _said(text: bytes) -> Said | None:
     """What a whole call says; None when the text is none."""
-    usual = grammar.USUAL.match(text)
-    if usual is not None and b"\\" not in text and text.count(b"<") == (2 if usual[7] is None else 1):
-        raw, cwd, path, flags, result, annotation, errno = usual.groups()
-        opening = Opening(cwd, path, flags) if len(text) <= _LONGEST else None
-        if errno is None:
-            return Said("openat", raw, int(result), annotation, opening=opening)
-        return Said("openat", raw, -1, errno=sys.intern(errno.decode("ascii")), opening=opening)
     match = grammar.CALL.match(text)
     if match is None:
         return None

@@ -89,8 +89,9 @@ def _fcntl(step: Step) -> bool:
     if command in {b"F_DUPFD", b"F_DUPFD_CLOEXEC"}:
         return _given(step, step.value(0), closes=command != b"F_DUPFD")
     file = step.value(0)
-    step.idle = command == b"F_GETFD"
-    if command == b"F_SETFD" and step.succeeded and isinstance(file, Descriptor):
+    # All other commands ask something, or change what is not followed.
+    step.idle = command != b"F_SETFD" or not step.succeeded
+    if not step.idle and isinstance(file, Descriptor):
         if b"FD_CLOEXEC" in step.word(2):
             step.process.closing.add(file.number)
         else:

@@ -1,43 +1,33 @@
-"""Reads one phase's trace: tells the package's processes from the pod's own and each call to its handler."""
+"""Reads one phase's trace: lines of the usual form at once, all others by the tokenizer and the calls' handlers."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
-from collector.events import NetworkConnect, ProcessStart, Source
-from collector.strace import Call, Exit, Item, Note, Signal, Unparsed, parse
-from collector.syscalls import descriptors, files, forks, kernel, network, opens, privileges, programs, remarks
-from collector.syscalls.forks import FORKS
-from collector.syscalls.parentage import Parentage
-from collector.syscalls.step import Handler, Output, Step, cut
-from collector.syscalls.trace import Trace, TraceCounts
+from msgspec import structs
+
+from collector.brief import Brief
+from collector.events import Source
+from collector.strace import Joiner
+from collector.syscalls.item_reader import ItemReader
+from collector.syscalls.step import Output
+from collector.syscalls.usual import IDLE, UsualCalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from collector.events import FileWrite
     from collector.live_processes import LiveProcess, ProcessTableBuilder
     from collector.manifest import Phase
+    from collector.syscalls.trace import Trace
 
-_HANDLERS: Final[dict[str, Handler]] = {
-    **opens.HANDLERS,
-    **files.HANDLERS,
-    **programs.HANDLERS,
-    **network.HANDLERS,
-    **descriptors.HANDLERS,
-    **kernel.HANDLERS,
-    **privileges.HANDLERS,
-}
-_Threaded: TypeAlias = Call | Exit | Signal | Note
-_NOTHING: Final = object()
-"""What a call means that leads to nothing (`Step.idle`)."""
-_MOST_WAITING: Final = 1 << 15
-"""Items that may wait for a fork to return; a fork takes milliseconds."""
-_WORKING_DIRECTORY: Final = frozenset({"chdir", "fchdir"})
-
-_IN_ORDER: Final = attrgetter("ts", "source")
+_DIGITS: Final = 11
+"""More than the number of a thread has."""
+_MOMENT, _POINT, _DOT = 20, 10, ord(".")
+"""A moment has so many bytes at most, and its point there."""
+_NO_LINE: Final = b"\n"
+"""Begins no line."""
 
 
 def read_trace(
@@ -61,246 +51,87 @@ def read_trace(
         linger_started: when phase `linger` began, in seconds since the epoch; later events belong to it.
     """
     out = Output(phase.name, source_name, table, linger_started)
-    reader = _Reader(phase, out)
-    reader.read(parse(lines))
-    return reader.finish()
+    items = ItemReader(phase, out)
+    _LineReader(out, items).read(lines)
+    return items.finish()
 
 
-class _Reader:
-    """The state of reading one trace."""
+class _LineReader:
+    """Goes through the lines of a trace."""
 
-    def __init__(self, phase: Phase, out: Output) -> None:
-        self._argv = phase.argv
+    def __init__(self, out: Output, items: ItemReader) -> None:
         self._out = out
-        self._table = out.table
-        self._table.begin_trace()
-        self._lines = self._unparsed = self._truncated = self._orphans = 0
-        self._first_unparsed: int | None = None
-        self._root: LiveProcess | None = None
-        self._begun = False
-        self._held: dict[int, list[_Threaded]] = {}
-        """Items of threads whose fork has not been seen to return yet."""
-        self._waiting = 0
-        """How many there are."""
-        self._parentage = Parentage()
-        """Forks whose child is unknown: never returned, or returned a pid nobody translated."""
-        self._connects: list[NetworkConnect] = []
-        self._foreign: set[int] = set()
-        """Threads whose last call came through another interface than x86_64's."""
+        self._items = items
+        self._joiner = Joiner()
+        self._usual = UsualCalls(out.phase, out.source)
 
-    def read(self, items: Iterable[Item]) -> None:
-        """Takes the items of the trace."""
-        live, order, out = self._table.live, self._out.order, self._out
-        pending, run = order.pending, order.run
-        for item in items:
-            self._lines += 1
-            if type(item) is Call:
-                said, process = item.said, live.get(item.pid)
-                if item.end != item.line and item.end:
-                    # Each line that holds something is the `line` or the `end` of exactly one item.
-                    self._lines += 1
-                if process is None:
-                    self._drain(deque([item]))
-                elif process.ours and said.opening is not None:
-                    opens.opened(item, said.opening, process, out)
-                elif process.ours and said.meaning is _NOTHING:
-                    pass
-                elif said.name in FORKS:
-                    self._drain(deque([item]))
-                else:
-                    self._call(item, process)
-            elif isinstance(item, Unparsed):
-                self._lost(item.line)
-            else:
-                self._drain(deque([item]))
-            if len(pending) >= run:
-                self._settle_events()
-
-    def _drain(self, todo: deque[_Threaded]) -> None:
-        """Handles items, and what waited for the threads that they give life to."""
-        while todo:
-            item = todo.popleft()
-            process = self._table.live.get(item.pid)
-            if process is None:
-                if self._begun:
-                    self._hold(item)
+    def read(self, lines: Iterable[bytes]) -> None:  # noqa: C901 - see below
+        """Takes the lines of the trace."""
+        usual, pending, run = self._usual, self._out.order.pending, self._out.order.run
+        linger = self._out.linger
+        begins, process = _NO_LINE, None
+        number = unusual = 0
+        # One loop on purpose: four lines in five are of the usual form, and a call for each takes as long as all of it.
+        for number, line in enumerate(lines, 1):
+            if not line.startswith(begins):
+                begins, process = self._turn(line)
+            if process is not None:
+                ts, _, text = line[len(begins) :].partition(b" ")
+                known = usual.get(text) or usual.learn(text)
+                if (
+                    known is not None
+                    and _POINT + 1 < len(ts) <= _MOMENT
+                    and ts[_POINT] == _DOT
+                    and ts.replace(b".", b"", 1).isdigit()
+                    and (moment := float(ts)) < linger
+                ):
+                    if known is IDLE:
+                        continue
+                    process.cwd = known.cwd
+                    if (given := known.number) is not None:
+                        process.descriptors[given] = known.path
+                        if known.closes:
+                            process.closing.add(given)
+                        else:
+                            process.closing.discard(given)
+                    if known.reading is not None:
+                        pending.append(Brief(moment, process.pid, number, known.reading))
+                    if known.write is not None:
+                        self._written(known.write, process.pid, number, moment)
+                    if len(pending) >= run:
+                        self._items.settle_events()
                     continue
-                # The tracer's first child: the pod's set-up begins.
-                self._begun = True
-                process = self._table.begin(item.pid, None, self._out.phase, item.ts)
-                process.ours = False
-            child = self._one(item, process)
-            if child is not None:
-                held = self._held.pop(child, ())
-                self._waiting -= len(held)
-                todo.extendleft(reversed(held))
+            unusual += 1
+            self._unusual(number, line)
+            # What was known of the thread may have changed.
+            begins, process = _NO_LINE, None
+        self._items.lines += number - unusual
+        for item in self._joiner.rest():
+            self._items.take(item)
 
-    def _hold(self, item: _Threaded) -> None:
-        if self._waiting < _MOST_WAITING:
-            self._waiting += 1
-            self._held.setdefault(item.pid, []).append(item)
-        else:
-            self._lost(item.line)
+    def _turn(self, line: bytes) -> tuple[bytes, LiveProcess | None]:
+        """How the lines of another thread begin, and its process.
 
-    def _one(self, item: _Threaded, process: LiveProcess) -> int | None:
-        """Handles one item; returns the thread it gave life to."""
-        if isinstance(item, Call):
-            if item.name in FORKS:
-                return self._fork(Step(item, process, self._out))
-            self._call(item, process)
-        elif isinstance(item, Exit):
-            self._parentage.ended(item.pid, item.ts)
-            remarks.ended(item, self._out)
-        elif isinstance(item, Note) and item.kind == "abi":
-            if remarks.is_native(item):
-                self._foreign.discard(item.pid)
-            else:
-                self._foreign.add(item.pid)
-            if process.ours:
-                remarks.switched(item, process, self._out)
-        elif process.ours and isinstance(item, Signal):
-            remarks.delivered(item, process, self._out)
-        return None
+        The latter is None when they have to be read with more care: it is not the package's, or a call is in flight.
+        """
+        pid, _, rest = line.partition(b" ")
+        if not pid.isdigit() or pid in self._joiner.pending:
+            return _NO_LINE, None
+        process = self._out.table.live.get(int(pid[:_DIGITS]))
+        if process is None or not process.ours:
+            return _NO_LINE, None
+        return line[: len(line) - len(rest.lstrip(b" "))], process
 
-    def _call(self, call: Call, process: LiveProcess) -> None:
-        step = Step(call, process, self._out)
-        if not process.ours:
-            if self._root is None and programs.is_command(step, self._argv):
-                self._root = process
-                process.ours, process.started, process.parent = True, call.ts, None
-            elif self._root is not None and call.ts > self._root.started and not _harmless(step):
-                # By now the pod's own processes only wait. The package may write into the memory of its process 1
-                # (docs/threat-model.md): one that acts was taken over, and its acts are the package's.
-                process.ours = True
-            else:
-                self._pod_call(step)
-                return
-        handler = _HANDLERS.get(call.name)
-        if handler is None:
-            if call.name in kernel.IGNORED:
-                return
-            handler = kernel.foreign
-        understood, shortened = handler(step), cut(step)
-        # Only now: a handler that needs no arguments has not looked at them.
-        if not understood or step.malformed:
-            self._lost(call.line)
-        elif shortened:
-            self._truncated += 1
-        elif step.idle:
-            call.said.meaning = _NOTHING
+    def _written(self, write: FileWrite, pid: int, line: int, moment: float) -> None:
+        source = Source(self._out.source, line)
+        self._out.events.append(structs.replace(write, ts=moment, pid=pid, source=source))
+        if not write.errno:
+            self._out.table.written.add(write.path, pid, moment, self._out.phase)
 
-    def _pod_call(self, step: Step) -> None:
-        """Keeps track of where the pod's set-up stands, since the package's first process inherits it."""
-        if step.call.name in _WORKING_DIRECTORY:
-            _HANDLERS[step.call.name](step)
-        elif step.call.name == "unshare" and b"CLONE_NEWPID" in step.word(0) and step.succeeded:
-            step.process.nests_children = True
-
-    def _fork(self, step: Step) -> int | None:
-        """A new process or thread; returns its id when known."""
-        call, process = step.call, step.process
-        flags = forks.flags_of(step)
-        if flags is None:
-            self._lost(call.line)
-            flags = b""
-        telling = process.ours and (b"CLONE_NEW" in flags or b"CLONE_UNTRACED" in flags)
-        # A call that the pod's filter ends with SIGSYS gives back its own number, which looks like a child's.
-        ended = (telling or call.pid in self._foreign) and forks.returns_own_number(call)
-        if telling:
-            forks.separated(step, flags, "SIGSYS" if ended else None)
-        if ended or (telling and call.result is None):
-            return None
-        if call.errno or (call.result is not None and call.result < 0):
-            return None  # Failed, or interrupted: it is then made anew.
-        child = call.outer_pid
-        if child is None and not process.nested:
-            child = call.result
-        if child is None:
-            if self._parentage.forked(process, call, flags):
-                process.may_go_on = True
-            return None
-        self._parentage.born(child, call)
-        self._born(child, call, process, flags)
-        return child
-
-    def _born(self, child: int, call: Call, process: LiveProcess, flags: bytes) -> None:
-        if b"CLONE_THREAD" in flags:
-            self._table.adopt(child, process)
-            return
-        begun = self._table.begin(child, process, self._out.phase_at(call.ts), call.ts)
-        if b"CLONE_FILES" in flags:
-            begun.share_descriptors(process)
-        if b"CLONE_NEWPID" in flags:
-            begun.nested = begun.nests_children = True
-            self._table.within(1, begun)
-        elif process.nested and call.result is not None:
-            self._table.within(call.result, begun)
-        if process.ours:
-            self._out.events.append(
-                ProcessStart(
-                    ts=call.ts,
-                    phase=self._out.phase_at(call.ts),
-                    pid=child,
-                    source=Source(self._out.source, call.line),
-                    parent=process.pid,
-                )
-            )
-
-    def _lost(self, line: int) -> None:
-        self._unparsed += 1
-        if self._first_unparsed is None or line < self._first_unparsed:
-            self._first_unparsed = line
-
-    def _settle_events(self) -> None:
-        """Puts what there is aside, so that memory does not grow with the trace."""
-        self._keep_connects()
-        self._out.order.settle()
-
-    def _keep_connects(self) -> None:
-        self._connects += [
-            event
-            for event in self._out.events
-            if type(event) is NetworkConnect and self._table.allowance.takes("connections")
-        ]
-
-    def finish(self) -> Trace:
-        """The trace as a whole, once every item was fed."""
-        self._parentage.complete()
-        for tid in tuple(self._held):
-            items = self._held.pop(tid, None)
-            if items is not None:
-                self._waiting -= len(items)
-                self._settle(tid, items)
-        self._keep_connects()
-        return Trace(
-            order=self._out.order,
-            connects=tuple(sorted(self._connects, key=_IN_ORDER)),
-            counts=TraceCounts(self._lines, self._unparsed, self._truncated, self._first_unparsed),
-            sends=tuple(sorted(self._out.sends, key=_IN_ORDER)),
-            root_seen=self._root is not None,
-            root_ended=self._root is not None and self._root.ended is not None,
-            orphans=self._orphans,
-        )
-
-    def _settle(self, tid: int, items: list[_Threaded]) -> None:
-        """Finds a home for a thread whose fork was never seen to return."""
-        began = items[0].ts
-        if (fork := self._parentage.fork_of(tid, began)) is not None:
-            self._born(tid, fork.call, fork.process, fork.flags)
-        elif any(isinstance(item, Call) for item in items):
-            self._orphans += 1
-            # Better blamed on the package than lost.
-            self._table.begin(tid, None, self._out.phase_at(began), began).ours = self._root is not None
-        else:
-            return
-        self._drain(deque(items))
-
-
-def _harmless(step: Step) -> bool:
-    """Whether bubblewrap's process 1 gives up its rights and descriptors so, perhaps after the command's start."""
-    call = step.call
-    if call.name == "openat":
-        return step.text(1) == "self/fd" and step.word(2).startswith(b"O_RDONLY")
-    if call.name == "fcntl":
-        return step.word(1) in {b"F_GETFL", b"F_GETFD", b"F_SETFD"}
-    return call.name == "capset" and privileges.gives_up(call.raw)
+    def _unusual(self, number: int, line: bytes) -> None:
+        """Takes a line that has to be read as a whole."""
+        for item in self._joiner.items(number, line):
+            if self._items.take(item) and item.line == number:
+                self._usual.idle(line.partition(b" ")[2].lstrip(b" ").partition(b" ")[2])
+        if len(self._out.events) >= self._out.order.run:
+            self._items.settle_events()

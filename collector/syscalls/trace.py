@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from collector.brief import whole
 from collector.eventlog import Ordering
 from collector.events import NetworkConnect, Source
 
@@ -61,4 +62,4 @@ class Trace(msgspec.Struct, frozen=True):
     @property
     def events(self) -> tuple[AnyEvent, ...]:
         """All its events in order of time, at once."""
-        return tuple(chain.from_iterable(self.order.batches()))
+        return tuple(map(whole, chain.from_iterable(self.order.batches())))

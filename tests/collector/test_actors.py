@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector import timeline
-from collector.actors import attribute
+from collector.attribution import attribute
 from collector.bundle import Bundle
 from collector.events import AnyEvent, FileRead, ProcessExec, ProcessStart
 from collector.live_processes import ProcessTableBuilder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.aliases import with_true_names
+from collector.aliases import TrueNames
 from collector.events import AnyEvent, FileLink, FileRead, FileRename, Source
 
 HOME = "/home/dev"
@@ -10,7 +10,12 @@ KEY = f"{HOME}/.ssh/id_ed25519"
 
 
 def _reads(*events: AnyEvent) -> list[str]:
-    return [event.path for event in with_true_names(events, HOME) if isinstance(event, FileRead)]
+    names, found = TrueNames(HOME), []
+    for event in events:
+        if isinstance(event, FileRead):
+            found += [event.path, *filter(None, [names.true(event.path)])]
+        names.note(event)
+    return found
 
 
 def _rename(old: str, new: str, line: int = 1) -> FileRename:

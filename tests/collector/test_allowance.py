@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from collector.actors import attribute
 from collector.allowance import MOST, Allowance, Sort
+from collector.attribution import attribute
 from collector.events import NetworkConnect, ProcessExec, ProcessStart
 from collector.live_processes import ProcessTableBuilder
 from collector.manifest import Phase
