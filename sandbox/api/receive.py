@@ -16,10 +16,12 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from sandbox.api.problems import ProblemError
 from sandbox.errors import IntakeError
-from sandbox.intake.archive import identify
+from sandbox.intake.archive import check_kind
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from sandbox.intake.archive import Choice
 
 FIELD: Final = "file"
 SPARE: Final = 64 << 20
@@ -40,12 +42,13 @@ class Received:
         self.sha256 = sha256
 
 
-async def receive(request: Request, directory: Path) -> Received:
+async def receive(request: Request, directory: Path, artefact: Choice) -> Received:
     """Receive the file of a form.
 
     Args:
         request: Its body must be unread; the middleware bounds it.
         directory: Where the file is put, as `.incoming-…`; made when missing. The caller removes it.
+        artefact: What it has to be, by its name.
 
     Raises:
         ProblemError: It is no such form (415, 422), or the disk is full (507).
@@ -59,7 +62,7 @@ async def receive(request: Request, directory: Path) -> Received:
         descriptor, name = await asyncio.to_thread(_incoming, directory)
         path = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
-            form = _Form(stream, boundary)
+            form = _Form(stream, boundary, artefact)
             async for chunk in request.stream():
                 form.feed(chunk)
                 if form.gathered >= _WRITE:
@@ -93,8 +96,9 @@ def _told(error: BaseException) -> BaseException:
 class _Form:
     """Takes a form apart as it comes."""
 
-    def __init__(self, stream: IO[bytes], boundary: bytes) -> None:
+    def __init__(self, stream: IO[bytes], boundary: bytes, artefact: Choice) -> None:
         self.digest = hashlib.sha256()
+        self._artefact = artefact
         self._stream = stream
         self._pending = bytearray()
         self._filename = ""
@@ -125,7 +129,7 @@ class _Form:
 
         Raises:
             FormParserError: It is no form.
-            IntakeError: The file's name is not that of an artefact.
+            IntakeError: The file's name is not that of an artefact, or of another kind than it has to be.
             ProblemError: There is a second field, or none that is a file.
         """
         self._parser.write(chunk)
@@ -167,7 +171,7 @@ class _Form:
             raise _wrong("the form's field is not a file of the expected name")
         filename = parameters[b"filename"].decode("utf-8", "replace")
         # Refused by its name before anything of it is written.
-        identify(filename)
+        check_kind(filename, self._artefact)
         self._filename = filename
 
     def _form_ended(self) -> None:

@@ -17,7 +17,7 @@ from sandbox.api.problems import ProblemError, document, documented
 from sandbox.api.receive import FIELD, Received, receive
 from sandbox.api.service import Service, ServiceNeeded
 from sandbox.errors import IntakeError
-from sandbox.intake.archive import check_kind, inspect
+from sandbox.intake.archive import inspect
 from sandbox.intake.private import place
 from sandbox.intake.target import Target
 from sandbox.submissions import model, uploads
@@ -112,7 +112,7 @@ async def upload(  # noqa: PLR0913, PLR0917 - who asks, for what, with which opt
     """
     wanted = request_of(service, caller, options, "")
     await run_in_threadpool(check_room, service, wanted.lane)
-    received = await receive(request, service.configuration.uploads)
+    received = await receive(request, service.configuration.uploads, wanted.artefact)
     try:
         async with service.inspecting:
             made = await run_in_threadpool(_keep, service, received, wanted, idempotency_key)
@@ -131,7 +131,6 @@ def answered(response: Response, made: model.Submitted) -> Submitted:
 
 def _keep(service: Service, received: Received, wanted: model.Request, key: str | None) -> model.Submitted:
     try:
-        check_kind(received.filename, wanted.artefact)
         inspect(received.path, received.filename, _TARGET)
     except IntakeError as error:
         raise unprocessable("artefact", error) from error

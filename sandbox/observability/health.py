@@ -8,7 +8,7 @@ import msgspec
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from sqlalchemy.exc import DBAPIError
 
-from sandbox.database import is_current, is_made
+from sandbox.database import NEWER, is_current, is_made, is_newer
 from sandbox.submissions import lanes, query, workers
 
 if TYPE_CHECKING:
@@ -60,10 +60,13 @@ def _database(engine: Engine) -> Check:
     try:
         made = is_made(engine)
         current = made and is_current(engine)
+        newer = made and not current and is_newer(engine)
     except DBAPIError:
         return Check(name="database", ok=False, told="it does not answer; `fumehood config check` says why")
     if current:
         return Check(name="database", ok=True, told="it answers")
+    if newer:
+        return Check(name="database", ok=False, told=NEWER)
     start = "`fumehood up`, `serve` or `worker`"
     told = f"its tables are of another version: {start} of the newest one brings them up to date"
     return Check(name="database", ok=False, told=told if made else f"it is not made yet: {start} makes it")

@@ -37,6 +37,7 @@ def prune_uploads(engine: Engine, evidence: EvidenceStore, here: Path, before: f
         # Others of this name are what is arriving.
         if is_digest(directory.name) and directory.stat().st_mtime < before:
             _remove(engine, directory.name, before, lambda sha256: shutil.rmtree(here / sha256))
+    uploads.forget_old(engine, before)
     return removed
 
 

@@ -48,6 +48,12 @@ def want_again(engine: Engine, evidence: EvidenceStore, sha256: str, now: float)
         raise UploadRemovedError(f"the file of the upload {sha256} is not kept any more; submit the file again")
 
 
+def forget_old(engine: Engine, since: float) -> None:
+    """Forget what was said before that moment: it says no more than silence."""
+    with writing(engine) as connection:
+        connection.execute(delete(UPLOADS).where(UPLOADS.c.wanted < since))
+
+
 def is_wanted(connection: Connection, sha256: str, since: float) -> bool:
     """Whether a submission waits for it, runs, or has ended since then."""
     table = SUBMISSIONS.c

@@ -199,6 +199,10 @@ def test_a_form_with_two_files_or_half_a_file_is_refused(api: Offered, wheel: by
             answer = client.post("/submissions/upload", content=body, headers=headers)
             assert answer.status_code == 422
             assert answer.json()["type"] == "urn:fumehood:problem:form"
+        # What is known by the name is told before the rest is missed.
+        answer = client.post("/submissions/upload?artefact=sdist", content=part + wheel, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (422, "urn:fumehood:problem:artefact")
+        assert answer.json()["detail"].startswith(f"'{building.WHEEL}' is a wheel, not an sdist; ")
     assert _nothing_left(api)
 
 

@@ -125,6 +125,8 @@ def test_tables_of_a_newer_version_are_told_in_one_line(
     monkeypatch.setenv("FUMEHOOD_DATA", str(tmp_path))
     assert guarded(lambda: cli.main(["queue", "list"], prog_name="fumehood", standalone_mode=False)) == 4
     assert capfd.readouterr().err == f"fumehood: the database {url} cannot be used: {NEWER}\n"
+    assert guarded(lambda: cli.main(["health"], prog_name="fumehood", standalone_mode=False)) == 1
+    assert f"database       {NEWER}" in capfd.readouterr().out
     look = ["config", "check", "--format", "json"]
     assert guarded(lambda: cli.main(look, prog_name="fumehood", standalone_mode=False)) == 4
     found = json.loads(capfd.readouterr().out)

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
 from sandbox import submit_commands
 from sandbox.config import load_configuration
 from sandbox.database import open_database, upgrade, writing
+from sandbox.database.schema import UPLOADS
 from sandbox.evidence import open_evidence
 from sandbox.intake import keep_upload
 from sandbox.service_commands import prepare
@@ -71,6 +73,8 @@ def test_what_nobody_waits_for_goes(
     stay = {digests["waits"], digests["ended-lately"]}
     assert {sha256 for sha256, _ in evidence.uploads()} == stay
     assert {path.name for path in here.iterdir()} == {*stay, ".incoming-1"}
+    with engine.connect() as connection:
+        assert connection.execute(select(UPLOADS)).all() == []
 
 
 def _somebody_waits(engine: Engine) -> bool:
