@@ -6,6 +6,7 @@ and met with the rules once; what is theirs alone are a few numbers, of which an
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeAlias, final
 
 import msgspec
@@ -14,12 +15,18 @@ from collector.events import AnyEvent, FileRead, Source
 
 
 class Setting(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """Where and with what outcome files were read. Compared and hashed by identity."""
+    """Where and with what outcome files were read. Compared and hashed by identity; `setting_of` makes them."""
 
     phase: str
     file: str
     """The trace in the bundle."""
     errno: str
+
+
+@lru_cache(1 << 10)
+def setting_of(phase: str, file: str, errno: str) -> Setting:
+    """Give the setting of this phase, trace and error: the same one each time, as what is known is kept by setting."""
+    return Setting(phase, file, errno)
 
 
 class Reading(msgspec.Struct, frozen=True, eq=False, gc=False):

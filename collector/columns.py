@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from collector.brief import Brief, Reading, Setting
+from collector.brief import Brief, Reading, setting_of
 from collector.events import AnyEvent
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _numbered(things: Iterable[_T]) -> dict[_T, int]:
 def unpacked(content: bytes) -> list[Told]:
     """Make the events anew."""
     columns = _DECODER.decode(content)
-    settings = [Setting(*parts) for parts in columns.settings]
+    settings = [setting_of(*parts) for parts in columns.settings]
     readings = [Reading(path, settings[number]) for path, number in columns.readings]
     events: list[Told] = list(
         map(

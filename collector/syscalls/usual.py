@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from collector.brief import Reading, Setting
+from collector.brief import Reading, Setting, setting_of
 from collector.events import FileWrite, Source
 from collector.syscalls.opens import Asked, asked_by
 from collector.syscalls.paths import absolute, decoded, opened_path
@@ -75,7 +75,6 @@ class UsualCalls(dict[bytes, Usual]):
         self._source = Source(file, 0)
         self._before: dict[bytes, str] = {}
         self._after: dict[bytes, _After] = {}
-        self._settings: dict[str, Setting] = {}
 
     def idle(self, text: bytes) -> None:
         """Take note of a call that leads to nothing."""
@@ -147,12 +146,6 @@ class UsualCalls(dict[bytes, Usual]):
             asked_by(flags),
             closes=b"O_CLOEXEC" in flags,
             number=None if result is None else int(result),
-            setting=self._setting("" if errno is None else errno.decode("ascii")),
+            setting=setting_of(self._phase, self._source.file, "" if errno is None else errno.decode("ascii")),
         )
         return how
-
-    def _setting(self, errno: str) -> Setting:
-        setting = self._settings.get(errno)
-        if setting is None:
-            setting = self._settings[errno] = Setting(self._phase, self._source.file, errno)
-        return setting

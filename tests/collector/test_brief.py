@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from collector.allowance import Allowance
 from collector.attribution import attribute
-from collector.brief import Brief, Reading, Setting, whole
+from collector.brief import Brief, Reading, setting_of, whole
 from collector.bundle import Bundle
 from collector.columns import packed, unpacked
 from collector.eventlog import merged
@@ -100,7 +100,7 @@ def test_readings_of_the_usual_form_are_told_in_brief() -> None:
 
 
 def test_what_is_packed_comes_back() -> None:
-    a, b = Setting("install", "t", ""), Setting("install", "t", "ENOENT")
+    a, b = setting_of("install", "t", ""), setting_of("install", "t", "ENOENT")
     one, other = Reading("/a", a), Reading("/b", b)
     told: list[Told] = [
         Brief(1.5, 7, 1, one),
@@ -115,6 +115,8 @@ def test_what_is_packed_comes_back() -> None:
         assert [type(event) for event in made] == [type(event) for event in some]
     again = [event.what for event in unpacked(packed(told)) if isinstance(event, Brief)]
     assert again[0] is again[2]
+    # What is known of readings is kept by their setting: with another one for each pack it would grow with the run.
+    assert {reading.setting for reading in again} == {a, b}
 
 
 def traced(bundle: Bundle) -> tuple[list[Told], ProcessTable]:
