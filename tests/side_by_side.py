@@ -29,8 +29,11 @@ _APART = re.compile(
 """Node ids of tests that are long and share nothing."""
 _STAGE = re.compile(r"tests/escape/test_escape[.]py::.*\[(docker-[a-z]+|bubblewrap-of-a-user|bubblewrap)")
 """All attempts of the escape suite are made in one run of each kind of pod."""
-_PACKAGE = re.compile(r"tests/run/test_(?:samples|real_packages|docker_pods)[.]py::.*\[(.+)\]")
-"""What each pod says of a package is compared with one run in the embedded pod."""
+_PACKAGE = re.compile(
+    r"tests/run/test_(?:samples|real_packages|docker_pods)[.]py::.*\[(.+)(?<!-twin)\]"
+    r"|tests/run/test_docker_pods[.]py::.*-(twin)\]"
+)
+"""What each pod says of a package is compared with one run in the embedded pod; the benign twins are run together."""
 
 
 class _Scheduling(LoadScopeScheduling):
@@ -38,7 +41,7 @@ class _Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         if together := _STAGE.match(nodeid) or _PACKAGE.match(nodeid):
-            return together[1]
+            return together[together.lastindex or 0]
         return nodeid if _APART.match(nodeid) else nodeid.partition("::")[0]
 
     def _reschedule(self, node: WorkerController) -> None:

@@ -67,14 +67,21 @@ class Embedded:
         self._made: dict[str, tuple[Fumehood, Ran]] = {}
 
     def __call__(self, package: str, *options: str) -> tuple[Fumehood, Ran]:
-        """Run a purl, or the sample of that name; gives also the command that knows its bundle."""
+        """Run what `artefact` knows; gives also the command that knows its bundle."""
         if package not in self._made:
             place = self._directory / str(len(self._made))
             place.mkdir()
             ours = Fumehood(place / "bundles")
-            what = package if package.startswith("pkg:") else build.build(package, place)
-            self._made[package] = ours, ours.run(what, *options, "--pod", "bubblewrap")
+            self._made[package] = ours, ours.run(artefact(package, place), *options, "--pod", "bubblewrap")
         return self._made[package]
+
+
+def artefact(package: str, directory: Path) -> str | Path:
+    """What to run: a purl as it is, the sample of that name, or several (`a+b`) as one package."""
+    if package.startswith("pkg:"):
+        return package
+    names = tuple(package.split("+"))
+    return build.together(names, "sample_together", directory) if names[1:] else build.build(package, directory)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,31 @@ SAMPLES = Path(__file__).resolve().parent
 VERSION = "1.0"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip archive can hold."""
+_PROJECT = """\
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{0}"
+version = "1.0"
+
+[tool.setuptools]
+packages = {1}
+
+[tool.setuptools.package-data]
+"*" = ["*"]
+"""
+_SETUP = """\
+import runpy
+import setuptools
+
+setup, setuptools.setup = setuptools.setup, lambda **_: None
+for program in {0}:
+    runpy.run_path(program, run_name="__main__")
+setup()
+"""
+"""Runs those of the samples, and sets up once."""
 
 
 def names() -> tuple[str, ...]:
@@ -49,17 +74,56 @@ def build(name: str, directory: Path) -> Path:
     """
     if name not in names():
         raise ValueError(f"there is no sample {name!r}; there are {', '.join(names())}")
+    return _write(distribution(name), _files(name), directory)
+
+
+def together(samples: tuple[str, ...], title: str, directory: Path) -> Path:
+    """Build several samples as one package, which does what each of them does.
+
+    Args:
+        samples: Their names; all sdists, or all wheels.
+        title: Name of the distribution, as file names write it.
+        directory: Where the archive is written; it must exist.
+
+    Returns:
+        Path of the sdist or wheel.
+    """
+    files: dict[str, bytes] = {}
+    for name in samples:
+        own = _files(name)
+        own.pop("pyproject.toml", None)
+        if "setup.py" in own:
+            own[setup_program(name)] = own.pop("setup.py")
+        if clash := files.keys() & own.keys():
+            raise ValueError(f"{min(clash)} is in {name} and in another sample")
+        files |= own
+    if programs := [setup_program(name) for name in samples if setup_program(name) in files]:
+        files["pyproject.toml"] = _PROJECT.format(title, [distribution(name) for name in samples]).encode()
+        files["setup.py"] = _SETUP.format(programs).encode()
+    return _write(title, files, directory)
+
+
+def setup_program(name: str) -> str:
+    """What the `setup.py` of a sample is called where several are one package."""
+    return f"setup_{distribution(name)}.py"
+
+
+def _files(name: str) -> dict[str, bytes]:
+    """Content of a sample's source tree, by path."""
     tree = SAMPLES / name
-    files = {
+    return {
         path.relative_to(tree).as_posix(): path.read_bytes()
         for path in sorted(tree.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
-    stem = f"{distribution(name)}-{VERSION}"
+
+
+def _write(title: str, files: dict[str, bytes], directory: Path) -> Path:
+    stem = f"{title}-{VERSION}"
     if "pyproject.toml" in files:
-        path, content = directory / f"{stem}.tar.gz", sdist(distribution(name), files)
+        path, content = directory / f"{stem}.tar.gz", sdist(title, files)
     else:
-        path, content = directory / f"{stem}-py3-none-any.whl", wheel(distribution(name), files)
+        path, content = directory / f"{stem}-py3-none-any.whl", wheel(title, files)
     path.write_bytes(content)
     return path
 
