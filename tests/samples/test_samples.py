@@ -54,6 +54,22 @@ runpy.run_path(sys.argv[1])
 """
 
 
+@pytest.mark.parametrize("kind", ["sdist", "wheel"])
+def test_samples_together_are_one_package_with_all_of_their_files(tmp_path: Path, kind: str) -> None:
+    names = tuple(name for name in build.names() if EXPECTATIONS[name]["kind"] == kind)
+    path = build.together(names, "whole", tmp_path)
+    if kind == "wheel":
+        with zipfile.ZipFile(path) as wheel:
+            held = set(wheel.namelist())
+        assert {f"{build.distribution(name)}/__init__.py" for name in names} <= held
+    else:
+        with tarfile.open(path) as sdist:
+            held = {member.partition("/")[2] for member in sdist.getnames()}
+        assert {build.setup_program(name) for name in names} <= held
+    with pytest.raises(ValueError, match=f"in {names[0]} and in another sample"):
+        build.together((names[0], names[0]), "whole", tmp_path)
+
+
 def test_every_sample_has_an_expectation_and_a_twin() -> None:
     assert sorted(EXPECTATIONS) == sorted(build.names())
     assert {f"{name}-twin" for name in ATTACKS} == set(build.names()) - set(ATTACKS)
