@@ -3,7 +3,7 @@
 Made for `strace -f -ttt -yy --decode-pids=pidns -s N -o FILE` on x86_64 Linux (strace 6.x).
 """
 
-from collector.strace.items import Call, Exit, Item, Note, Said, Signal, Unparsed
+from collector.strace.items import Call, Exit, Familiar, Item, Note, Said, Signal, Unparsed
 from collector.strace.reader import Joiner, parse
 from collector.strace.values import Argument, Descriptor, Group, Text, Value, Word, parse_arguments
 
@@ -12,6 +12,7 @@ __all__ = [
     "Call",
     "Descriptor",
     "Exit",
+    "Familiar",
     "Group",
     "Item",
     "Joiner",

@@ -91,6 +91,16 @@ class Call(msgspec.Struct, frozen=True, gc=False):
         return descriptor(said.result, said.annotation)
 
 
+class Familiar(msgspec.Struct, frozen=True, gc=False):
+    """A call that was put together of two lines and not read: its reader knows what such a text says (`Joiner`)."""
+
+    line: int
+    pid: int
+    ts: float
+    text: bytes
+    end: int
+
+
 class Exit(msgspec.Struct, frozen=True, gc=False):
     """A thread ended: with a code, or by a signal."""
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from collector.strace import grammar
-from collector.strace.items import Call, Exit, Item, Note, Said, Signal, Unparsed
+from collector.strace.items import Call, Exit, Familiar, Item, Note, Said, Signal, Unparsed
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 _REMEMBERED: Final = 1 << 12
@@ -73,19 +73,27 @@ def parse(lines: Iterable[bytes]) -> Iterator[Item]:
     """
     joiner = Joiner()
     for number, line in enumerate(lines, 1):
-        yield from joiner.items(number, line)
+        for item in joiner.items(number, line):
+            yield joiner.read(item) if isinstance(item, Familiar) else item
     yield from joiner.rest()
 
 
 class Joiner:
     """Reads a trace line by line, and puts calls together again that other processes' lines have interrupted."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_familiar: Callable[[bytes], bool] = lambda _text: False) -> None:
+        """Begin.
+
+        Args:
+            is_familiar: Whether whoever asks for the items knows what the text of a whole call says. What is put
+                together to such a text is not read, but given as `Familiar`.
+        """
         self.pending: dict[bytes, _Pending] = {}
         """The call in flight of each thread."""
         self._known = _Known()
+        self._is_familiar = is_familiar
 
-    def items(self, number: int, line: bytes) -> Iterable[Item]:
+    def items(self, number: int, line: bytes) -> Iterable[Item | Familiar]:
         """The items that the next line completes, see `parse`."""
         begun = grammar.HEAD.match(line)
         if begun is None:
@@ -103,11 +111,18 @@ class Joiner:
         # A new call means that the one in flight returned unseen.
         return (*self._given_up(pid), call) if pid in self.pending else (call,)
 
+    def read(self, familiar: Familiar) -> Item:
+        """Reads a call after all."""
+        said = self._known.get(familiar.text) or self._known.learn(familiar.text)
+        if said is None:
+            return Unparsed(familiar.line)
+        return Call(familiar.line, familiar.pid, familiar.ts, said, familiar.end)
+
     def rest(self) -> Iterable[Item]:
         """What was still in flight at the end of the trace."""
         return map(_unfinished, self.pending.values())
 
-    def _part(self, line: _Line) -> Iterable[Item]:
+    def _part(self, line: _Line) -> Iterable[Item | Familiar]:
         """The items of a line that is no whole call."""
         number, pid, ts, text = line
         if (match := grammar.RESUMED.match(text)) is not None:
@@ -159,7 +174,7 @@ class Joiner:
         self.pending[process] = msgspec.structs.replace(begun, executed=True)
         return left
 
-    def _resumed(self, line: _Line, match: re.Match[bytes]) -> Iterable[Item]:
+    def _resumed(self, line: _Line, match: re.Match[bytes]) -> Iterable[Item | Familiar]:
         name, rest = match.groups()
         begun = self.pending.get(line.pid)
         if begun is None or begun.name != name:
@@ -168,6 +183,8 @@ class Joiner:
         text = begun.text + rest
         if grammar.NAMELESS.match(text) is not None:
             return (_nameless(begun, begun.line), _nameless(line, line.number))
+        if not begun.executed and self._is_familiar(text):
+            return (Familiar(begun.line, int(begun.pid), float(begun.ts), text, line.number),)
         said = self._known.get(text) or self._known.learn(text)
         if said is None:
             return (Unparsed(begun.line), Unparsed(line.number))

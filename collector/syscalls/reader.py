@@ -9,7 +9,7 @@ from msgspec import structs
 
 from collector.brief import Brief
 from collector.events import Source
-from collector.strace import Joiner
+from collector.strace import Familiar, Joiner
 from collector.syscalls.item_reader import ItemReader
 from collector.syscalls.step import Output
 from collector.syscalls.usual import IDLE, UsualCalls
@@ -17,10 +17,10 @@ from collector.syscalls.usual import IDLE, UsualCalls
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from collector.events import FileWrite
     from collector.live_processes import LiveProcess, ProcessTableBuilder
     from collector.manifest import Phase
     from collector.syscalls.trace import Trace
+    from collector.syscalls.usual import Usual
 
 _DIGITS: Final = 11
 """More than the number of a thread has."""
@@ -62,16 +62,14 @@ class _LineReader:
     def __init__(self, out: Output, items: ItemReader) -> None:
         self._out = out
         self._items = items
-        self._joiner = Joiner()
         self._usual = UsualCalls(out.phase, out.source)
+        self._joiner = Joiner(self._usual.knows)
 
-    def read(self, lines: Iterable[bytes]) -> None:  # noqa: C901 - see below
+    def read(self, lines: Iterable[bytes]) -> None:
         """Takes the lines of the trace."""
-        usual, pending, run = self._usual, self._out.order.pending, self._out.order.run
-        linger = self._out.linger
+        usual, linger = self._usual, self._out.linger
         begins, process = _NO_LINE, None
         number = unusual = 0
-        # One loop on purpose: four lines in five are of the usual form, and a call for each takes as long as all of it.
         for number, line in enumerate(lines, 1):
             if not line.startswith(begins):
                 begins, process = self._turn(line)
@@ -85,21 +83,8 @@ class _LineReader:
                     and ts.replace(b".", b"", 1).isdigit()
                     and (moment := float(ts)) < linger
                 ):
-                    if known is IDLE:
-                        continue
-                    process.cwd = known.cwd
-                    if (given := known.number) is not None:
-                        process.descriptors[given] = known.path
-                        if known.closes:
-                            process.closing.add(given)
-                        else:
-                            process.closing.discard(given)
-                    if known.reading is not None:
-                        pending.append(Brief(moment, process.pid, number, known.reading))
-                    if known.write is not None:
-                        self._written(known.write, process.pid, number, moment)
-                    if len(pending) >= run:
-                        self._items.settle_events()
+                    if known is not IDLE:
+                        self._opened(known, process, moment, number)
                     continue
             unusual += 1
             self._unusual(number, line)
@@ -122,16 +107,42 @@ class _LineReader:
             return _NO_LINE, None
         return line[: len(line) - len(rest.lstrip(b" "))], process
 
-    def _written(self, write: FileWrite, pid: int, line: int, moment: float) -> None:
-        source = Source(self._out.source, line)
-        self._out.events.append(structs.replace(write, ts=moment, pid=pid, source=source))
-        if not write.errno:
-            self._out.table.written.add(write.path, pid, moment, self._out.phase)
+    def _opened(self, known: Usual, process: LiveProcess, moment: float, line: int) -> None:
+        """Takes an open in its usual form."""
+        process.cwd = known.cwd
+        if (given := known.number) is not None:
+            process.descriptors[given] = known.path
+            if known.closes:
+                process.closing.add(given)
+            else:
+                process.closing.discard(given)
+        pending = self._out.events
+        if known.reading is not None:
+            pending.append(Brief(moment, process.pid, line, known.reading))
+        if (write := known.write) is not None:
+            source = Source(self._out.source, line)
+            pending.append(structs.replace(write, ts=moment, pid=process.pid, source=source))
+            if not write.errno:
+                self._out.table.written.add(write.path, process.pid, moment, self._out.phase)
+        if len(pending) >= self._out.order.run:
+            self._items.settle_events()
 
     def _unusual(self, number: int, line: bytes) -> None:
         """Takes a line that has to be read as a whole."""
         for item in self._joiner.items(number, line):
-            if self._items.take(item) and item.line == number:
+            if isinstance(item, Familiar):
+                self._familiar(item)
+            elif self._items.take(item) and item.line == number:
                 self._usual.idle(line.partition(b" ")[2].lstrip(b" ").partition(b" ")[2])
         if len(self._out.events) >= self._out.order.run:
             self._items.settle_events()
+
+    def _familiar(self, call: Familiar) -> None:
+        """Takes a call in its usual form that another process's lines have interrupted."""
+        process, known = self._out.table.live.get(call.pid), self._usual.get(call.text)
+        if process is None or not process.ours or known is None or call.ts >= self._out.linger:
+            self._items.take(self._joiner.read(call))
+            return
+        self._items.lines += 2
+        if known is not IDLE:
+            self._opened(known, process, call.ts, call.line)

@@ -83,6 +83,10 @@ class UsualCalls(dict[bytes, Usual]):
                 self.clear()
             self[text] = IDLE
 
+    def knows(self, text: bytes) -> bool:
+        """Say whether it is known what a text leads to, after having read it if need be."""
+        return text in self or self.learn(text) is not None
+
     def learn(self, text: bytes) -> Usual | None:
         """Read a text that is not known; None when it is no `openat` in its usual form."""
         parts = text.split(b'"') if text.startswith(_USUAL) else ()

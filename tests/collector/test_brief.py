@@ -81,13 +81,25 @@ def opens() -> st.SearchStrategy[bytes]:
 @given(st.lists(st.tuples(opens(), st.booleans()), max_size=8))
 @settings(max_examples=400, deadline=None)
 def test_the_usual_form_is_read_as_any_other(calls: list[tuple[bytes, bool]]) -> None:
-    lines = [ROOT, *(b"20    1795347409.%06d %s" % (number, text) for number, (text, _) in enumerate(calls, 2))]
-    # What ends in a carriage return is read by the tokenizer alone.
-    careful = [ROOT, *(line + b"\r" for line in lines[1:])]
+    lines, careful = [ROOT], [ROOT]
+    for number, (text, interrupted) in enumerate(calls, 2):
+        head = b"20    1795347409.%06d " % number
+        name, cut = text[: text.index(b"(")], text.rindex(b") = ")
+        # What ends in a carriage return is read by the tokenizer alone, and so are its events.
+        careful += [head + text + b"\r", b""]
+        lines += (
+            [head + text, b""]
+            if not interrupted
+            else [
+                head + text[:cut] + b" <unfinished ...>",
+                b"20    1795347409.9 <... %s resumed>%s" % (name, text[cut:]),
+            ]
+        )
     quick, slow = ProcessTableBuilder(), ProcessTableBuilder()
     one, other = read_trace(PHASE, "t", lines, quick), read_trace(PHASE, "t", careful, slow)
     assert one.events == other.events
-    assert one.counts == other.counts
+    assert (one.counts.unparsed, one.counts.truncated) == (other.counts.unparsed, other.counts.truncated)
+    assert one.counts.lines == sum(map(bool, lines))
     for process, same in zip(quick.live.values(), slow.live.values(), strict=True):
         assert (process.cwd, process.descriptors, process.closing) == (same.cwd, same.descriptors, same.closing)
 
