@@ -57,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduli
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, then what starts pods, so that nobody waits for it at the end."""
+    """Begin with what takes longest, then what starts pods or engines, so that nobody waits for it at the end."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=_place)
 
@@ -66,7 +66,7 @@ def _place(item: pytest.Item) -> int:
     marks = {mark.name for mark in item.iter_markers()}
     if "alone" in marks:
         return 3
-    return 0 if "early" in marks else 1 if "pod" in marks else 2
+    return 0 if "early" in marks else 1 if marks & {"pod", "docker"} else 2
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
