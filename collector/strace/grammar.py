@@ -11,9 +11,9 @@ import re
 from typing import Final
 
 LAST: Final = rb"|(?!)"
-"""Ends the alternatives of each possessive group. In Python before 3.11.5, and Debian 12 has 3.11.2, what the last,
-failing round of a repetition had consumed stayed consumed (CPython's issue 106052). An alternative that fails at once
-puts that right."""
+"""Ends the alternatives of each possessive group. In Python before 3.11.5 what the last, failing round of a repetition
+had consumed stayed consumed (CPython's issue 106052), and so it was in Debian 12's 3.11.2 until an update mended it. An
+alternative that fails at once puts that right."""
 
 STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+' + LAST + rb')*+"'
 """A quoted string; strace escapes quotes, backslashes and everything that is not printable ASCII."""

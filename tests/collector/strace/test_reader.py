@@ -251,7 +251,7 @@ def test_a_join_that_makes_no_sense_loses_both_lines() -> None:
     assert found == [Unparsed(1), Unparsed(2)]
 
 
-def test_no_possessive_group_meets_a_fault_of_debians_python() -> None:
+def test_no_possessive_group_meets_a_fault_of_older_pythons() -> None:
     patterns = [
         it.pattern for module in (grammar, values) for it in vars(module).values() if isinstance(it, re.Pattern)
     ]
