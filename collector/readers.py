@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collector.events import Event
 
 _REMEMBERED: Final = 1 << 14
-"""Readings of files of which is known who wants to see them."""
+"""Readings of files of which is known who wants to see them, of all actors together."""
 
 
 class Reader(Protocol):
@@ -89,15 +89,20 @@ class _Files:
         self.known: dict[str, dict[Reading, tuple[Seeing, ...]] | None] = {}
         """By actor and what is read; None where nobody does."""
         self._readers = tuple(readers)
+        self._room = _REMEMBERED
 
     def meet(self, brief: Brief) -> tuple[Seeing, ...]:
         """Take the first reading of its sort."""
+        if not self._room:
+            self.known.clear()
+            self._room = _REMEMBERED
+        self._room -= 1
         readers = [reader for reader in self._readers if reader.heeds(brief.actor)]
         if not readers:
             self.known[brief.actor] = None
             return ()
         known = self.known.get(brief.actor)
-        if known is None or len(known) >= _REMEMBERED:
+        if known is None:
             known = self.known[brief.actor] = {}
         wanted = (reader.reading(brief) for reader in readers)
         known[brief.what] = seeing = tuple(see for see in wanted if see is not None)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collector.events import AnyEvent
 
 _REMEMBERED: Final = 1 << 14
-"""Readings of an actor and a setting of which is known whether they lead to anything."""
+"""Readings of which is known whether they lead to anything, of all actors and settings together: a package has as many
+settings as phases and errors, and its paths are long where it likes."""
 _UNKNOWN: Final[Mapping[Reading, bool]] = {}
 
 
@@ -31,6 +32,7 @@ class Readings:
         self._ask = leads
         self._leads: defaultdict[str, dict[Setting, dict[Reading, bool] | None]] = defaultdict(dict)
         """By actor and setting; None where nothing can match."""
+        self._room = _REMEMBERED
 
     def worth_it(self, events: Iterable[Told]) -> Iterator[tuple[int, AnyEvent]]:
         """Yield the events that can match something, each with its place."""
@@ -49,12 +51,16 @@ class Readings:
     def _meet(self, brief: Brief) -> bool:
         """Take the first of readings that differ in moment, process and line."""
         lead = self._ask(brief.event())
+        if not self._room:
+            self._leads.clear()
+            self._room = _REMEMBERED
+        self._room -= 1
         of_actor, setting = self._leads[brief.actor], brief.what.setting
         if lead is None:
             of_actor[setting] = None
             return False
         known = of_actor.get(setting)
-        if known is None or len(known) >= _REMEMBERED:
+        if known is None:
             known = of_actor[setting] = {}
         known[brief.what] = lead
         return lead

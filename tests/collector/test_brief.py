@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,14 +14,15 @@ from collector.attribution import attribute
 from collector.brief import Brief, Reading, setting_of, whole
 from collector.bundle import Bundle
 from collector.columns import packed, unpacked
-from collector.eventlog import merged
-from collector.events import FileWrite, Source
+from collector.eventlog import EventLog, merged
+from collector.events import FileRead, FileWrite, Source
 from collector.findings import match
 from collector.hints import HintReader
 from collector.live_processes import ProcessTableBuilder
 from collector.manifest import Phase
 from collector.readers import show
 from collector.redact import Redactor
+from collector.sigma.readings import Readings
 from collector.sigma.view import Context
 from collector.syscalls import read_trace
 from collector.timeline import build
@@ -29,7 +31,10 @@ from tests.golden.bless import BUNDLES
 from tests.golden.packages import NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from collector.brief import Told
+    from collector.events import AnyEvent
     from collector.processes import ProcessTable
 
 ARGV = ("/usr/bin/python3", "-c", "pass")
@@ -157,3 +162,50 @@ def test_rules_and_report_do_not_depend_on_how_events_are_told(name: str) -> Non
     in_brief, at_length = HintReader(manifest.home), HintReader(manifest.home)
     assert show(told.events, [in_brief]) == show(every, [at_length])
     assert in_brief.hints(Redactor.of(bundle.bait)) == at_length.hints(Redactor.of(bundle.bait))
+
+
+def kept(told: list[Brief]) -> int:
+    """How many readings somebody but the list itself still knows."""
+    alone = sys.getrefcount(Reading("/", told[0].what.setting))
+    # The event in brief holds one reference.
+    return sum(sys.getrefcount(brief.what) - alone > 1 for brief in told)
+
+
+class Counting:
+    """A reader that counts, with the last reading, how many are known."""
+
+    kinds = (FileRead,)
+
+    def __init__(self, told: list[Brief]) -> None:
+        self.told = told
+        self.known = self.seen = 0
+
+    def see(self, event: AnyEvent) -> None:
+        raise AssertionError(event)
+
+    def heeds(self, _actor: str) -> bool:
+        return True
+
+    def reading(self, _first: Brief) -> Callable[[Brief], None]:
+        return self.take
+
+    def take(self, _brief: Brief) -> None:
+        self.seen += 1
+        if self.seen == len(self.told):
+            self.known = kept(self.told)
+
+
+def test_what_is_known_of_readings_is_bounded_however_many_errors_and_actors_there_are() -> None:
+    told = [
+        Brief(1.0, 7, number, Reading(f"/{number}", setting_of("import", "t", errno)), f"dependency:{errno}")
+        for errno in (f"E{number}" for number in range(12))
+        for number in range(3000)
+    ]
+    assert kept(told) == 0
+    readings = Readings(lambda _: True)
+    assert sum(1 for _ in readings.worth_it(told)) == len(told)
+    assert 0 < kept(told) < len(told) // 2
+    del readings
+    reader = Counting(told)
+    assert show(EventLog(told), [reader]) == {"file.read": len(told)}
+    assert 0 < reader.known < len(told) // 2
