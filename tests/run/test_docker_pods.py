@@ -7,13 +7,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-import yaml
 
 from collector import timeline
 from collector.bundle import Bundle
 from collector.events import FileRead
-from sandbox.resources import profiles_directory
-from tests.run.conftest import Fumehood, artefact
+from tests.run.conftest import Fumehood, artefact, patient
 from tests.run.test_real_packages import PACKAGES
 from tests.run.test_samples import ATTACKS, EXPECTATIONS, TWINS
 from tests.samples import build
@@ -42,7 +40,7 @@ class Everywhere:
         self._directory = directory
         self._made: dict[str, dict[str, Told]] = {}
         self._profile = directory / "patient.yaml"
-        self._profile.write_text(_patient())
+        self._profile.write_text(patient())
 
     def __call__(self, package: str, *options: str) -> dict[str, Told]:
         """What each pod told, which is the same."""
@@ -82,15 +80,6 @@ def run_everywhere(embedded: Embedded, tmp_path_factory: pytest.TempPathFactory)
     for pod in engines.POD_NAMES:
         engines.need(pod)
     return Everywhere(embedded, tmp_path_factory.mktemp("everywhere"))
-
-
-def _patient() -> str:
-    """The shipped profile, but no module and no script is given up because pods share a busy machine."""
-    profile = yaml.safe_load((profiles_directory() / "pypi.yaml").read_text())
-    for name in ("import", "exercise"):
-        profile["phases"][name] |= {"seconds": 1200, "each": 240}
-    profile["phases"]["startup"]["seconds"] = 240
-    return str(yaml.safe_dump(profile))
 
 
 def _found(report: dict[str, Any]) -> list[tuple[str, str, str]]:
