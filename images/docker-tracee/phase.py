@@ -54,6 +54,8 @@ class Phase:
         self.tracer_code: int | None = None
         self.ended_unknown: list[int] = []
         """Exit codes of root's processes that ended before the tracer was known: it may be among them."""
+        self.childless = False
+        """Nothing below us was left when we last looked."""
         self.usage = processes.Usage()
         self.oom = processes.oom_kills()
         sinks = {
@@ -143,7 +145,8 @@ class Phase:
             with suppress(ProcessLookupError):
                 os.kill(self.tracer, signal.SIGKILL)
         until = time.monotonic() + LAST_CODES
-        while (self.code is None or (self.tracer and self.tracer_code is None)) and time.monotonic() < until:
+        # A tracer that is killed takes its command with it, which may be seen to end before the tracer is.
+        while (self.code is None or not self.knows_tracers_end()) and time.monotonic() < until:
             self.reap()
             self.ask_keeper()
             time.sleep(FIRST_TICK)
@@ -151,7 +154,9 @@ class Phase:
             whole = not hangs and self.tracer_code == 0
         else:
             # On a busy machine a short command and its tracer may both have ended before we looked for the first time.
-            whole = self.code is not None and bool(self.ended_unknown) and not any(self.ended_unknown)
+            whole = (
+                self.childless and self.code is not None and bool(self.ended_unknown) and not any(self.ended_unknown)
+            )
         if not whole:
             self.kill_untraced()
         self.drain()
@@ -161,6 +166,10 @@ class Phase:
             self.tell_exit(0)
         self.tell_printed()
         self.tell({"ended": whole})
+
+    def knows_tracers_end(self) -> bool:
+        """Whether the tracer's exit code is known; of one that was never found, whether it is among those we have."""
+        return self.tracer_code is not None if self.tracer else self.childless
 
     def kill_untraced(self) -> None:
         """Kill what a dead tracer has let go: it would act on unseen."""
@@ -201,7 +210,9 @@ class Phase:
                 # First only looked at: whose process it was is not known once it has been waited for.
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
+                self.childless = True
                 return
+            self.childless = False
             if ended is None:
                 return
             pid, status, used = os.wait4(ended.si_pid, 0)
