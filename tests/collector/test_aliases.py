@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collector.aliases import TrueNames
+from collector.attribution import attribute
+from collector.brief import Brief, Reading, setting_of, whole
 from collector.events import AnyEvent, FileLink, FileRead, FileRename, Source
+from collector.processes import ProcessTable
+from tests.collector.bundles import HOME, make_manifest
 
-HOME = "/home/dev"
 KEY = f"{HOME}/.ssh/id_ed25519"
 
 
 def _reads(*events: AnyEvent) -> list[str]:
-    names, found = TrueNames(HOME), []
-    for event in events:
-        if isinstance(event, FileRead):
-            found += [event.path, *filter(None, [names.true(event.path)])]
-        names.note(event)
+    """The paths that are read, whole events and events in brief alike."""
+    setting = setting_of("import", "t", "")
+    short = [Brief(it.ts, it.pid, 1, Reading(it.path, setting)) if isinstance(it, FileRead) else it for it in events]
+    manifest = make_manifest()
+    found, other = (
+        [it.path for it in map(whole, attribute(told, ProcessTable(), manifest)) if isinstance(it, FileRead)]
+        for told in (events, short)
+    )
+    assert found == other
     return found
 
 

@@ -88,6 +88,22 @@ def test_the_first_calls_of_a_child_may_come_before_its_fork_returned() -> None:
     assert trace.orphans == 0
 
 
+def test_an_interrupted_opening_of_a_child_may_come_before_its_fork_returned() -> None:
+    trace = read(
+        [
+            call(20, 1, "vfork( <unfinished ...>"),
+            call(21, 2, f'openat({CWD}, "a", O_RDONLY <unfinished ...>'),
+            call(21, 3, "<... openat resumed>) = 3</home/dev/a>"),
+            call(20, 4, "<... vfork resumed>) = 3 /* 21 in strace's PID NS */"),
+        ]
+    )
+    assert told(trace.events) == [
+        {"kind": "process.start", "pid": 21, "parent": 20},
+        {"kind": "file.read", "pid": 21, "path": "/home/dev/a"},
+    ]
+    assert (trace.orphans, trace.counts.unparsed) == (0, 0)
+
+
 def test_the_child_of_the_only_fork_in_flight_is_its_child() -> None:
     trace = read(
         [
