@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.allowance import Allowance
 from collector.attribution import attribute
+from collector.baseline import BASELINE, SCHEMA, Baseline, Shaper, UsualReader
 from collector.brief import Brief, Reading, setting_of, whole
 from collector.bundle import Bundle
 from collector.columns import packed, unpacked
@@ -19,7 +21,7 @@ from collector.events import FileRead, FileWrite, Source
 from collector.findings import match
 from collector.hints import HintReader
 from collector.live_processes import ProcessTableBuilder
-from collector.manifest import Phase
+from collector.manifest import FileEntry, Phase
 from collector.readers import show
 from collector.redact import Redactor
 from collector.sigma.readings import Readings
@@ -209,3 +211,19 @@ def test_what_is_known_of_readings_is_bounded_however_many_errors_and_actors_the
     reader = Counting(told)
     assert show(EventLog(told), [reader]) == {"file.read": len(told)}
     assert 0 < reader.known < len(told) // 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_usual_does_not_depend_on_how_events_are_told(name: str) -> None:
+    bundle = Bundle.open(BUNDLES / name)
+    told, entry = build(bundle).events, FileEntry(sha256="0" * 64, size=1)
+    manifest = msgspec.structs.replace(bundle.manifest, files={**bundle.manifest.files, BASELINE: entry})
+    shaper = Shaper(manifest)
+    # As if an empty package had done every other thing.
+    shapes = sorted({shaper.shape(event) for event in told})[::2]
+    image = manifest.image.digest
+    usual = Baseline(schema=SCHEMA, image=image, pod="bubblewrap", recorded=(), shapes=tuple(shapes))
+    in_brief, at_length = UsualReader(usual, manifest), UsualReader(usual, manifest)
+    assert show(told, [in_brief]) == show(tuple(told), [at_length])
+    assert in_brief.report() == at_length.report()
+    assert 0 < in_brief.report().events < in_brief.report().of == len(told)
